@@ -1,0 +1,29 @@
+# The commands of this project. `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs clients bench examples
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: ## install what is missing, build, and read the example receipt without any key
+	@scripts/install.sh demo
+	@cargo build --release --quiet --bin visiongate
+	@target/release/visiongate analyze examples/receipt.png
+
+test: ## install what the tests need, and run them all
+	@scripts/install.sh test
+	cargo test --workspace --all-features
+
+lint: ## formatting, clippy with warnings denied, and the dependency rules where cargo-deny is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	@if command -v cargo-deny >/dev/null 2>&1; then cargo deny check bans licenses sources; fi
+
+docs: ## the documentation, with broken links denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+examples: ## draw the example images anew
+	python3 -m venv target/draw
+	target/draw/bin/pip --quiet install pillow segno
+	target/draw/bin/python examples/draw.py

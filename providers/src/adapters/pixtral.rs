@@ -1,0 +1,88 @@
+//! Mistral's dialect of the chat wire, under the name of the model that made it known: the default provider.
+//!
+//! Mistral answers any field that it does not know with 422, so only fields of its own API description are written:
+//! `random_seed`, `max_tokens`, no `stream_options`, no `detail`. Hosted Pixtral models are retired; their ids are
+//! rewritten by the catalog's successors, with a warning. Self-hosted Pixtral keeps its id.
+//! <https://docs.mistral.ai/api/>, read 2026-11-20.
+
+use crate::adapters::chat::{self, Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
+use crate::answer::Answer;
+use crate::error::{Error, Result};
+use crate::model::JsonMode;
+use crate::request::VisionRequest;
+use crate::wire::{Incoming, Outgoing, Wire};
+
+/// Set on answers of models that will be retired: a Unix time in seconds, or a date.
+const DEPRECATION: &str = "x-model-deprecation-timestamp";
+
+/// Mistral's wire.
+#[derive(Debug)]
+pub struct Pixtral(Chat);
+
+impl Pixtral {
+    /// The wire as the vendor documents it.
+    #[must_use]
+    pub fn new() -> Self {
+        let quirks = Quirks {
+            max_tokens: MaxTokens::MaxTokens,
+            seed: Seed::RandomSeed,
+            image_url: ImageUrl::Object,
+            // Accepted there, but without a documented effect: intake chooses the size instead.
+            detail: DetailField::Omit,
+            system: SystemRole::System,
+        };
+        Self(Chat { quirks, json: JsonMode::Schema })
+    }
+}
+
+impl Default for Pixtral {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Wire for Pixtral {
+    fn write(&self, req: &VisionRequest) -> Result<Outgoing> {
+        self.0.write(req)
+    }
+
+    fn probe(&self) -> Outgoing {
+        self.0.probe()
+    }
+
+    fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
+        let mut answer = self.0.read(req, reply)?;
+        if let Some(date) = reply.headers.get(DEPRECATION).and_then(|value| value.to_str().ok()) {
+            let date = deprecation_day(date);
+            answer.warnings.push(format!("the vendor will retire {} on {date}: choose a successor", req.model));
+        }
+        Ok(answer)
+    }
+
+    fn read_error(&self, reply: &Incoming) -> Error {
+        chat::read_error(reply)
+    }
+}
+
+/// The day a deprecation header names, as `YYYY-MM-DD` where it can be read.
+fn deprecation_day(value: &str) -> String {
+    let day = |time: String| time.chars().take(10).collect();
+    match value.parse::<u64>() {
+        Ok(seconds) if seconds < 253_402_300_800 => {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            day(humantime::format_rfc3339_seconds(time).to_string())
+        }
+        _ => day(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deprecation_is_read_as_seconds_or_as_a_date() {
+        assert_eq!(deprecation_day("1780185600"), "2026-05-31");
+        assert_eq!(deprecation_day("2026-05-31T00:00:00Z"), "2026-05-31");
+    }
+}

@@ -1,0 +1,209 @@
+//! The crate's one error type: what went wrong, whether trying again can help, and the story for people.
+//!
+//! It is not the error that callers of the gateway see: the gateway maps [`ErrorKind`] to its public codes once, at
+//! its edge, so that a vendor's words never decide a caller's program flow.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::answer::Try;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it was, as far as a program has to tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The backend refused the request as malformed: sending it again cannot help.
+    InvalidRequest,
+    /// The backend cannot do what was asked: another one may.
+    Unsupported,
+    /// An image or the whole request is larger than the backend takes.
+    TooLarge,
+    /// The model or the vendor's filter declined to answer.
+    Refused,
+    /// The key is missing, wrong or not allowed to do this.
+    Unauthorized,
+    /// The backend does not serve a model of that name.
+    UnknownModel,
+    /// Too many requests or tokens in a span of time.
+    RateLimited,
+    /// The account has no credit left, or met its spending limit.
+    OutOfCredit,
+    /// No answer within the time that was given.
+    TimedOut,
+    /// The backend is down, overloaded or cannot be reached.
+    Unavailable,
+    /// Too many calls are already waiting here.
+    Overloaded,
+    /// An answer arrived that cannot be understood.
+    Garbled,
+    /// A well-formed answer arrived with nothing in it.
+    Empty,
+    /// The token limit was met before anything usable was said.
+    Truncated,
+    /// JSON arrived that does not follow the schema that was asked for.
+    SchemaMismatch,
+    /// A fault of this program.
+    Internal,
+}
+
+impl ErrorKind {
+    /// A stable name for logs, metrics and the route of an answer.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::Unsupported => "unsupported",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Unauthorized => "unauthorized",
+            Self::UnknownModel => "unknown_model",
+            Self::RateLimited => "rate_limited",
+            Self::OutOfCredit => "out_of_credit",
+            Self::TimedOut => "timed_out",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Garbled => "garbled",
+            Self::Empty => "empty",
+            Self::Truncated => "truncated",
+            Self::SchemaMismatch => "schema_mismatch",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// Whether another try at the same backend makes sense. It is decided where the cause is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again, or it might be billed twice.
+    Never,
+    /// It may pass; the backend may have said how long to wait.
+    Later(Option<Duration>),
+    /// It was worth trying again, and the tries are used up.
+    Spent(Option<Duration>),
+}
+
+/// A failure of a provider. Cheap to move; cloning shares the cause.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    retry: Retry,
+    message: String,
+    advice: Option<String>,
+    context: Vec<(&'static str, String)>,
+    tries: Vec<Try>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// A failure that is final: trying again is pointless.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            retry: Retry::Never,
+            message: message.into(),
+            advice: None,
+            context: Vec::new(),
+            tries: Vec::new(),
+            source: None,
+        }))
+    }
+
+    /// Sets the verdict on trying again.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.0.retry = retry;
+        self
+    }
+
+    /// Says what whoever can act should do.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds a fact about the circumstances.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.0.context.push((key, value.into()));
+        self
+    }
+
+    /// Keeps the cause for the log.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Records the calls that were made before this verdict.
+    #[must_use]
+    pub fn after(mut self, tries: Vec<Try>) -> Self {
+        self.0.tries = tries;
+        self
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether trying again makes sense.
+    #[must_use]
+    pub fn retry_verdict(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// What was attempted and what went wrong, without context.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do about it, when something can be done.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        self.0.advice.as_deref()
+    }
+
+    /// The calls that were made before this verdict, oldest first.
+    #[must_use]
+    pub fn tries(&self) -> &[Try] {
+        &self.0.tries
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.message)?;
+        if self.0.context.is_empty() {
+            return Ok(());
+        }
+        out.write_str(" (")?;
+        for (index, (key, value)) in self.0.context.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(out, "{comma}{key}: {value}")?;
+        }
+        out.write_str(")")
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {:?}: {self}", self.0.kind.name(), self.0.retry)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}

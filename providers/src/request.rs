@@ -1,0 +1,177 @@
+//! What is asked of a backend, and the circumstances of asking: two types, so that nothing circumstantial can enter
+//! a cache key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::image::Image;
+
+/// The name of a model as its backend knows it. An open string: vendors add models weekly.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId(Arc<str>);
+
+impl ModelId {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ModelId {
+    fn from(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// The kinds of work that backends can or cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Say what the image shows and which text stands in it.
+    Describe,
+    /// Read the text.
+    Ocr,
+    /// Answer a free question.
+    Ask,
+    /// Fill in a JSON schema.
+    Extract,
+}
+
+impl Task {
+    /// Every task, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Describe, Self::Ocr, Self::Ask, Self::Extract];
+
+    /// The name used in requests, answers and the catalog.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Describe => "describe",
+            Self::Ocr => "ocr",
+            Self::Ask => "ask",
+            Self::Extract => "extract",
+        }
+    }
+}
+
+/// A JSON schema that an answer must follow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schema {
+    /// A short identifier that some vendors demand beside the schema.
+    pub name: String,
+    /// The schema itself.
+    pub value: Arc<Value>,
+}
+
+/// The form in which the answer is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// Prose.
+    Text,
+    /// JSON that follows this schema.
+    Json(Schema),
+}
+
+/// How closely the model should look, where it has a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Detail {
+    /// Whatever is recommended for the model.
+    #[default]
+    Auto,
+    /// Small and cheap.
+    Low,
+    /// As much as the model can use.
+    High,
+}
+
+/// Parameters of generation. Absent means that nothing is sent and the vendor's default holds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sampling {
+    pub temperature: Option<f64>,
+    pub top_p: Option<f64>,
+    pub seed: Option<i64>,
+    /// The most tokens the answer may have.
+    pub max_output_tokens: Option<u32>,
+    pub stop: Vec<String>,
+}
+
+/// One question about one or more images: everything that can change the answer, and nothing else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VisionRequest {
+    pub model: ModelId,
+    pub task: Task,
+    /// Standing instructions, where the caller gave any.
+    pub system: Option<String>,
+    /// The complete instruction for this request.
+    pub prompt: String,
+    /// The images, in the order that the prompt speaks of them.
+    pub images: Vec<Image>,
+    pub output: Output,
+    pub detail: Detail,
+    pub sampling: Sampling,
+}
+
+impl VisionRequest {
+    /// Encoded bytes of all images together: the measure of how much work sending it is.
+    #[must_use]
+    pub fn image_bytes(&self) -> usize {
+        self.images.iter().map(|image| image.bytes().len()).sum()
+    }
+}
+
+/// Who asks: keeps callers' answers and budgets apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Caller(Option<Arc<str>>);
+
+impl Caller {
+    /// The person at this machine, who needs no key.
+    #[must_use]
+    pub fn local() -> Self {
+        Self(None)
+    }
+
+    /// A name for keys and logs; `local` for the person at this machine.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.as_deref().unwrap_or("local")
+    }
+}
+
+/// What a call may do with remembered answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// Take a remembered answer, else remember the new one.
+    #[default]
+    Use,
+    /// Ask anew and remember the answer.
+    Refresh,
+    /// Neither look nor remember.
+    Bypass,
+}
+
+/// The circumstances of a call: they may change how long it takes and who pays, never what is answered.
+#[derive(Debug, Clone)]
+pub struct CallCtx {
+    /// Ties log lines of one call together.
+    pub request_id: Arc<str>,
+    pub caller: Caller,
+    /// When the answer is worth nothing any more.
+    pub deadline: Instant,
+    pub cache: CacheMode,
+}
+
+impl CallCtx {
+    /// The same call with an earlier deadline; a later one is ignored.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self.clone() }
+    }
+}

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Installs what a step needs and what is missing, with the system's own package manager. Does nothing when all is there.
+#   scripts/install.sh demo    Tesseract and a C compiler for the build
+#   scripts/install.sh test    the same, and what the tests call
+set -eu
+
+missing() { ! command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null 2>&1; then sudo "$@"; else
+        echo "error: installing needs root: run \"$*\" yourself" >&2
+        exit 1
+    fi
+}
+
+need=""
+missing tesseract && need="$need tesseract"
+missing cc && need="$need cc"
+if [ "${1:-demo}" = test ]; then
+    missing curl && need="$need curl"
+    missing python3 && need="$need python3"
+fi
+[ -n "$need" ] || exit 0
+
+if command -v apt-get >/dev/null 2>&1; then
+    packages=""
+    for tool in $need; do
+        case $tool in
+        tesseract) packages="$packages tesseract-ocr" ;;
+        cc) packages="$packages gcc libc6-dev" ;;
+        *) packages="$packages $tool" ;;
+        esac
+    done
+    as_root apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates $packages
+elif command -v brew >/dev/null 2>&1; then
+    for tool in $need; do
+        case $tool in
+        tesseract) brew install tesseract ;;
+        cc) xcode-select --install ;;
+        *) brew install "$tool" ;;
+        esac
+    done
+else
+    echo "error: please install:$need" >&2
+    exit 1
+fi

@@ -1,0 +1,297 @@
+//! From a configuration to a gateway. The order of layers is written here, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use url::Url;
+use vision_providers::adapters::{self, local};
+use vision_providers::catalog::{Catalog, Preset};
+use vision_providers::http::{Auth, VendorHttp};
+use vision_providers::provider::Provider;
+use vision_providers::request::ModelId;
+
+use crate::config::{self, Config, Fault, FoundKey, Loaded, ProviderConfig};
+use crate::gateway::{Gateway, Settings};
+use crate::intake::fetch::Networks;
+use crate::intake::path::{Hidden, Root, Roots};
+use crate::intake::{self, Intake};
+use crate::layers::cache::{Cached, Memory};
+use crate::layers::limit::Limited;
+use crate::layers::observe::Observed;
+use crate::layers::retry::Retrying;
+use crate::layers::validate::Validated;
+use crate::layers::{cache, retry};
+use crate::router::plan::{Backend, KeyState, Roster};
+use crate::supervisor::Supervisor;
+use crate::surface::mcp::TOOLS;
+use crate::tasks::{Preset as TaskPreset, Presets};
+
+/// Builds the gateway that a configuration describes.
+///
+/// # Errors
+/// Every fault of meaning: unknown kinds and models, addresses that are none, schemas that are none.
+pub fn gateway(loaded: &Loaded, supervisor: &Supervisor) -> Result<Gateway, Vec<Fault>> {
+    let mut faults = Faults { loaded, found: Vec::new() };
+    let config = &loaded.config;
+    let backends = backends(config, supervisor, &mut faults);
+    let presets = presets(config, &mut faults);
+    let roster = Roster {
+        backends,
+        aliases: config.aliases.clone(),
+        rules: config.routes.clone(),
+        default: config.default.clone(),
+        fallback: config.fallback.clone(),
+    };
+    check_names(&roster, &presets, &mut faults);
+    check_surfaces(config, &mut faults);
+    if !faults.found.is_empty() {
+        return Err(faults.found);
+    }
+    let settings = Settings { total: config.deadline.total.0, max_output_tokens: config.request.max_output_tokens };
+    Ok(Gateway { roster, intake: Intake::new(intake_settings(config)), presets, settings })
+}
+
+/// The layers around an adapter, from the inside out.
+fn layered(adapter: Provider, config: &Config, memory: &Memory, supervisor: &Supervisor) -> Provider {
+    let retry = retry::Settings {
+        attempts: config.retry.attempts,
+        attempt: config.deadline.attempt.0,
+        longest_wait: config.retry.longest_wait.0,
+    };
+    // Every try takes a turn, so that tries cannot exceed the bound either.
+    let provider: Provider = Arc::new(Limited::new(adapter, config.limit));
+    let provider = Arc::new(Retrying::new(provider, retry));
+    // Outside of retry: an answer out of form was paid for, and the same question would be paid for again.
+    let provider = Arc::new(Validated::new(provider));
+    // Outside of validation: only answers in form are remembered.
+    let provider = Arc::new(Cached::new(provider, memory.clone(), supervisor.clone()));
+    // Outermost, so that it sees remembered answers too.
+    Arc::new(Observed::new(provider))
+}
+
+/// Collects what is wrong.
+struct Faults<'a> {
+    loaded: &'a Loaded,
+    found: Vec<Fault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) {
+        let fault = self.loaded.fault(key, message);
+        self.found.push(Fault { hint, ..fault });
+    }
+
+    fn parsed<T, E: std::fmt::Display>(&mut self, key: &str, outcome: Result<T, E>) -> Option<T> {
+        outcome.map_err(|error| self.add(key, error.to_string(), None)).ok()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "it says why it cannot happen")]
+fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -> BTreeMap<String, Backend> {
+    let catalog = Catalog::built_in().expect("a test reads the built-in catalog");
+    let proxy = config.http.proxy.as_deref().and_then(|proxy| faults.parsed("http.proxy", Url::parse(proxy)));
+    let http = VendorHttp::new(proxy);
+    let memory = Memory::new(cache::Settings { capacity: config.cache.capacity.0, ttl: config.cache.ttl.0 });
+    let mut backends = BTreeMap::new();
+    for (name, provider) in &config.providers {
+        let key = format!("providers.{name}");
+        let Some(preset) = catalog.preset(&provider.kind) else {
+            faults.add(
+                &format!("{key}.kind"),
+                format!("there is no kind called `{}`", provider.kind),
+                Some(kinds(&catalog, &provider.kind)),
+            );
+            continue;
+        };
+        let found = config::find_key(provider.key.as_ref(), preset.key_env.as_deref());
+        let Some(settings) = settings(name, provider, &found, faults) else { continue };
+        match adapters::build(preset, settings, &http) {
+            Ok(adapter) => {
+                let provider = layered(adapter, config, &memory, supervisor);
+                backends.insert(
+                    name.clone(),
+                    Backend { provider, kind: preset.kind.clone(), key: key_state(found, preset) },
+                );
+            }
+            Err(message) => faults.add(&key, message, None),
+        }
+    }
+    backends
+}
+
+fn kinds(catalog: &Catalog, wrong: &str) -> String {
+    let nearest = catalog.kinds().min_by_key(|kind| strsim::damerau_levenshtein(kind, wrong));
+    let near = nearest.filter(|kind| strsim::damerau_levenshtein(kind, wrong) <= 3);
+    let all = || format!("known are {}", catalog.kinds().collect::<Vec<_>>().join(", "));
+    near.map_or_else(all, |near| format!("did you mean `{near}`?"))
+}
+
+fn key_state(found: FoundKey, preset: &Preset) -> KeyState {
+    match found {
+        FoundKey::NotNeeded => KeyState::NotNeeded,
+        FoundKey::Found(_) if preset.key_env.is_none() => KeyState::NotNeeded,
+        FoundKey::Found(_) => KeyState::Present,
+        FoundKey::Missing(place) => KeyState::Missing(place),
+    }
+}
+
+fn settings(
+    name: &str,
+    provider: &ProviderConfig,
+    key: &FoundKey,
+    faults: &mut Faults<'_>,
+) -> Option<adapters::Settings> {
+    let path = |field: &str| format!("providers.{name}.{field}");
+    if name.is_empty() || name.contains('/') {
+        faults.add(&format!("providers.{name}"), "a provider's name is not empty and has no slash", None);
+        return None;
+    }
+    let before = faults.found.len();
+    let base_url = provider.base_url.as_deref().and_then(|url| faults.parsed(&path("base_url"), Url::parse(url)));
+    if base_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
+        faults.add(&path("base_url"), "expected an http or https address", None);
+    }
+    let auth = match &provider.key_header {
+        None => Auth::Bearer,
+        Some(header) => Auth::Header(faults.parsed(&path("key_header"), HeaderName::try_from(header.as_str()))?),
+    };
+    let mut headers = HeaderMap::new();
+    for (header, value) in &provider.headers {
+        let key = path(&format!("headers.{header}"));
+        let name = faults.parsed(&key, HeaderName::try_from(header.as_str()));
+        let value = faults.parsed(&key, HeaderValue::try_from(value.as_str()));
+        headers.extend(name.zip(value));
+    }
+    let key = match key {
+        FoundKey::Found(key) => Some(key.clone()),
+        FoundKey::NotNeeded | FoundKey::Missing(_) => None,
+    };
+    (faults.found.len() == before).then(|| adapters::Settings {
+        name: name.to_owned(),
+        base_url,
+        auth,
+        key,
+        headers,
+        quirks: provider.quirks,
+        model: provider.model.as_deref().map(ModelId::from),
+        models: provider.models.clone(),
+        local: local_settings(provider),
+    })
+}
+
+fn local_settings(provider: &ProviderConfig) -> local::Settings {
+    let usual = local::Settings::default();
+    local::Settings {
+        languages: provider.languages.clone().unwrap_or(usual.languages),
+        program: provider.program.clone().unwrap_or(usual.program),
+        timeout: provider.timeout.map_or(usual.timeout, |span| span.0),
+        parallel: usual.parallel,
+        environment: config::child_environment(),
+    }
+}
+
+fn presets(config: &Config, faults: &mut Faults<'_>) -> Presets {
+    let mut presets = Presets::new();
+    for (name, task) in &config.tasks {
+        let key = format!("tasks.{name}.schema");
+        let schema = match &task.schema {
+            None => None,
+            Some(text) => match faults.parsed(&key, serde_json::from_str::<Value>(text)) {
+                None => continue,
+                Some(schema) => {
+                    if let Err(error) = jsonschema::validator_for(&schema) {
+                        faults.add(&key, format!("this is not a JSON schema: {error}"), None);
+                    }
+                    Some(Arc::new(schema))
+                }
+            },
+        };
+        presets.insert(name.clone(), TaskPreset { prompt: task.prompt.clone(), schema });
+    }
+    presets
+}
+
+/// Every name that the configuration mentions must mean something.
+fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
+    let mut named = vec![("default".to_owned(), roster.default.clone())];
+    named.extend(roster.fallback.iter().map(|name| ("fallback".to_owned(), name.clone())));
+    named.extend(roster.aliases.iter().map(|(alias, name)| (format!("aliases.{alias}"), name.clone())));
+    for rule in &roster.rules {
+        named.extend(rule.models.iter().map(|name| ("routes".to_owned(), name.clone())));
+        if rule.models.is_empty() {
+            faults.add("routes", "a rule needs at least one model in `use`", None);
+        }
+        let known = |task: &str| {
+            vision_providers::request::Task::ALL.iter().any(|it| it.name() == task) || presets.contains_key(task)
+        };
+        if let Some(task) = rule.when.task.as_deref().filter(|task| !known(task)) {
+            faults.add("routes", format!("there is no task called `{task}`"), None);
+        }
+    }
+    for (key, name) in named {
+        let head = roster.aliases.get(&name).unwrap_or(&name).split('/').next().unwrap_or_default().to_owned();
+        // A provider that is wrong in itself has been reported already.
+        if faults.loaded.config.providers.contains_key(&head) {
+            continue;
+        }
+        if let Err(failure) = roster.resolve(&name) {
+            faults.add(&key, failure.message, failure.advice);
+        }
+    }
+}
+
+fn check_surfaces(config: &Config, faults: &mut Faults<'_>) {
+    if config.server.listen.parse::<SocketAddr>().is_err() {
+        faults.add("server.listen", "expected an address and port", Some("write it as \"127.0.0.1:8765\"".into()));
+    }
+    for tool in config.mcp.tools.iter().flatten() {
+        if !TOOLS.contains(&tool.as_str()) {
+            faults.add(
+                "mcp.tools",
+                format!("there is no tool called `{tool}`"),
+                Some(format!("known are {}", TOOLS.join(", "))),
+            );
+        }
+    }
+    for root in &config.intake.roots {
+        if !root.is_absolute() {
+            faults.add("intake.roots", format!("{} is not an absolute path", root.display()), None);
+        } else if !root.is_dir() {
+            faults.add("intake.roots", format!("there is no folder {}", root.display()), None);
+        }
+    }
+}
+
+fn intake_settings(config: &Config) -> intake::Settings {
+    let home = std::env::home_dir();
+    let working_directory = std::env::current_dir().ok();
+    let configured: Vec<Root> =
+        config.intake.roots.iter().map(|root| Root { path: real(root), hidden: Hidden::Allowed }).collect();
+    let roots = |roots| Roots { working_directory: working_directory.clone(), home: home.clone(), roots };
+    let usual = || {
+        let own = [working_directory.clone().filter(|folder| is_somebodys(folder, home.as_ref())), home.clone()];
+        own.into_iter().flatten().map(|root| Root { path: real(&root), hidden: Hidden::Refused }).collect()
+    };
+    intake::Settings {
+        max_bytes: usize::try_from(config.intake.max_bytes.0).unwrap_or(usize::MAX),
+        max_pixels: config.intake.max_pixels,
+        networks: if config.intake.allow_private_networks { Networks::PrivateToo } else { Networks::PublicOnly },
+        stdio_roots: roots(if configured.is_empty() { usual() } else { configured.clone() }),
+        http_roots: roots(configured),
+        home: home.clone(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+/// Desktop programs start servers in `/`: a folder that holds everybody's homes is no place to open up.
+fn is_somebodys(folder: &std::path::Path, home: Option<&PathBuf>) -> bool {
+    folder.parent().is_some() && home.is_none_or(|home| !home.starts_with(folder) || home == folder)
+}
+
+fn real(folder: &std::path::Path) -> PathBuf {
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}

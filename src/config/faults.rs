@@ -1,0 +1,165 @@
+//! What is wrong with a configuration: every fault of it at once, each with its place, its key and a hint.
+//!
+//! The shape is checked against a schema made from the types, because a deserialiser stops at the first fault. No
+//! message shows a value: values may be keys.
+
+use std::fmt;
+
+use figment::{Figment, Source};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use serde_json::Value;
+
+use super::shape::Config;
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or environment variable that says so.
+    pub place: String,
+    /// The path of the key, such as `providers.lab.base_url`; empty when it is about a whole file.
+    pub key: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(out, "`{}`: ", self.key)?;
+        }
+        write!(out, "{}", self.message)?;
+        self.hint.as_ref().map_or(Ok(()), |hint| write!(out, "; {hint}"))
+    }
+}
+
+/// Checks the shape of merged configuration data.
+#[expect(clippy::expect_used, reason = "it says why it cannot happen")]
+pub(super) fn check_shape(figment: &Figment, data: &Value) -> Vec<Fault> {
+    let schema = schemars::schema_for!(Config).to_value();
+    let validator = jsonschema::validator_for(&schema).expect("the schema is made from types and always valid");
+    let mut faults = Vec::new();
+    for error in validator.iter_errors(data) {
+        let path = dotted(error.instance_path().as_str());
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let known = known_keys(&schema, error.schema_path().as_str());
+                faults.extend(unexpected.iter().map(|name| unknown_key(figment, &path, name, &known)));
+            }
+            kind => {
+                let message = wording(kind, error.instance());
+                faults.push(Fault { place: place(figment, &path), message, hint: hint(&path), key: path });
+            }
+        }
+    }
+    faults
+}
+
+/// Where a key was set.
+pub(super) fn place(figment: &Figment, path: &str) -> String {
+    let mut path = path;
+    loop {
+        match figment.find_metadata(path) {
+            Some(metadata) => {
+                return match &metadata.source {
+                    Some(Source::File(file)) => file.display().to_string(),
+                    _ if metadata.name.contains("environment") => {
+                        format!("environment variable VISIONGATE_{}", path.replace('.', "__").to_uppercase())
+                    }
+                    _ => "the built-in configuration".into(),
+                };
+            }
+            // A key that is missing is missing where its table is.
+            None => match path.rsplit_once('.') {
+                Some((parent, _)) => path = parent,
+                None => return "the configuration".into(),
+            },
+        }
+    }
+}
+
+fn dotted(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
+}
+
+fn unknown_key(figment: &Figment, parent: &str, name: &str, known: &[String]) -> Fault {
+    let key = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
+    let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let near = nearest.filter(|known| strsim::damerau_levenshtein(known, name) <= 3.max(name.len() / 3));
+    let hint = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    Fault { place: place(figment, &key), key, message: "there is no such key".into(), hint: Some(hint) }
+}
+
+/// The keys that the object with the failing `additionalProperties` knows.
+fn known_keys(schema: &Value, schema_path: &str) -> Vec<String> {
+    let parent = schema_path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let properties = follow(schema, parent).and_then(|object| object.get("properties"));
+    properties.and_then(Value::as_object).map(|keys| keys.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Walks a schema path, stepping through references as validation did.
+fn follow<'a>(schema: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('/').filter(|step| !step.is_empty()).try_fold(schema, |at, step| {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        let next = match at {
+            Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+            _ => at.get(&step),
+        }?;
+        match (step.as_str(), next.as_str()) {
+            ("$ref", Some(target)) => schema.pointer(target.trim_start_matches('#')),
+            _ => Some(next),
+        }
+    })
+}
+
+fn wording(kind: &ValidationErrorKind, found: &Value) -> String {
+    match kind {
+        ValidationErrorKind::Required { property } => {
+            format!("the key `{}` is missing", property.as_str().unwrap_or_default())
+        }
+        ValidationErrorKind::Type { kind } => format!("expected {}, found {}", expected(kind), sort(found)),
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<_> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            format!("expected one of {}", options.join(", "))
+        }
+        ValidationErrorKind::Pattern { .. } => "this is not written as expected".into(),
+        ValidationErrorKind::Minimum { limit } => format!("expected at least {limit}"),
+        ValidationErrorKind::Maximum { limit } => format!("expected at most {limit}"),
+        _ => "this is not one of the forms that are understood".into(),
+    }
+}
+
+fn expected(kind: &TypeKind) -> String {
+    match kind {
+        TypeKind::Single(one) => one.to_string(),
+        TypeKind::Multiple(many) => {
+            let names = many.iter().map(|one| one.to_string()).filter(|name| name != "null");
+            names.collect::<Vec<_>>().join(" or ")
+        }
+    }
+}
+
+fn sort(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a table",
+    }
+}
+
+/// What the commonest mistakes need to hear.
+fn hint(path: &str) -> Option<String> {
+    let hint = match path.rsplit('.').next()? {
+        "key" => "write { env = \"VARIABLE\" }, { file = \"/path\" } or \"none\"; a key itself never stands here",
+        "capacity" | "max_bytes" => "write a size such as \"256MiB\"",
+        "ttl" | "total" | "attempt" | "longest_wait" | "timeout" => "write a time such as \"55s\" or \"24h\"",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}

@@ -1,0 +1,147 @@
+//! The configuration: built-in values, the operator's file over them, the environment over both.
+//!
+//! It is the only reader of the environment. Whatever is wrong is reported in one run, with file, key and hint.
+
+mod faults;
+mod shape;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use secrecy::SecretString;
+use serde_json::Value;
+
+pub use self::faults::Fault;
+pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
+
+/// The shipped configuration, which every operator's file is laid over.
+pub const BUILT_IN: &str = include_str!("../../config.toml");
+const PREFIX: &str = "VISIONGATE_";
+
+/// A configuration without faults of shape, and where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// The operator's file, when there is one.
+    pub file: Option<PathBuf>,
+    figment: Figment,
+}
+
+impl Loaded {
+    /// A fault of meaning, found after loading.
+    #[must_use]
+    pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
+        Fault { place: faults::place(&self.figment, key), key: key.to_owned(), message: message.into(), hint: None }
+    }
+}
+
+/// Loads the configuration from `named`, or `$VISIONGATE_CONFIG`, or the user's configuration folder, or the built-in
+/// one alone. Never from the working directory: MCP clients start servers in other people's folders.
+///
+/// # Errors
+/// All faults of syntax and shape.
+pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
+    let file = named.map(Path::to_owned).or_else(|| variable("VISIONGATE_CONFIG").map(PathBuf::from));
+    if let Some(file) = &file
+        && !file.is_file()
+    {
+        let message = "there is no such file".into();
+        return Err(vec![Fault { place: file.display().to_string(), key: String::new(), message, hint: None }]);
+    }
+    let file = file.or_else(|| user_file().filter(|file| file.is_file()));
+    let mut figment = Figment::from(Toml::string(BUILT_IN));
+    if let Some(file) = &file {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let figment = figment.clone().merge(environment(&figment));
+    let data: Value =
+        figment.extract().map_err(|error| error.into_iter().map(|error| unreadable(&error)).collect::<Vec<_>>())?;
+    let faults = faults::check_shape(&figment, &data);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let config =
+        figment.extract().map_err(|error| error.into_iter().map(|error| unreadable(&error)).collect::<Vec<_>>())?;
+    Ok(Loaded { config, file, figment })
+}
+
+/// Where the operator's file is looked for when nothing names another.
+#[must_use]
+pub fn user_file() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    Some(strategy.config_dir().join("visiongate").join("config.toml"))
+}
+
+/// `VISIONGATE_PROVIDERS__MY_LAB__MODEL` sets `providers.my-lab.model`: variables have no dashes, so a segment stands
+/// for the key that it equals but for them.
+fn environment(known: &Figment) -> Env {
+    let names: Vec<String> = known
+        .find_value("providers")
+        .ok()
+        .and_then(|value| Some(value.as_dict()?.keys().cloned().collect()))
+        .unwrap_or_default();
+    Env::prefixed(PREFIX).ignore(&["config"]).split("__").map(move |key| {
+        let segments = key.as_str().split('.').enumerate().map(|(index, segment)| {
+            let same = |name: &&String| index == 1 && name.replace('-', "_").eq_ignore_ascii_case(segment);
+            names.iter().find(same).map_or_else(|| segment.to_owned(), String::clone)
+        });
+        segments.collect::<Vec<_>>().join(".").into()
+    })
+}
+
+fn unreadable(error: &figment::Error) -> Fault {
+    let place = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()).map(ToString::to_string);
+    // Only what kind of error it is: the offending value may be a key.
+    let message = match &error.kind {
+        figment::error::Kind::Message(message) => message.lines().next().unwrap_or_default().to_owned(),
+        figment::error::Kind::InvalidType(_, expected) => format!("expected {expected}"),
+        _ => "this cannot be read".to_owned(),
+    };
+    Fault { place: place.unwrap_or_else(|| "the configuration".into()), key: error.path.join("."), message, hint: None }
+}
+
+/// What was found where a key should be.
+#[derive(Debug)]
+pub enum FoundKey {
+    NotNeeded,
+    Found(SecretString),
+    /// Nothing; the place that was looked at.
+    Missing(String),
+}
+
+/// Looks for a provider's key. `usual` is the variable in which it stands when the operator says nothing.
+#[must_use]
+pub fn find_key(key: Option<&KeyConfig>, usual: Option<&str>) -> FoundKey {
+    let variable_named = |name: &str| match variable(name) {
+        Some(value) => FoundKey::Found(value.into()),
+        None => FoundKey::Missing(name.to_owned()),
+    };
+    match (key, usual) {
+        (Some(KeyConfig::Word(_)), _) | (None, None) => FoundKey::NotNeeded,
+        (Some(KeyConfig::Env(key)), _) => variable_named(&key.env),
+        (None, Some(usual)) => variable_named(usual),
+        (Some(KeyConfig::File(key)), _) => {
+            let text = std::fs::read_to_string(&key.file).map(|text| text.trim().to_owned());
+            match text.ok().filter(|text| !text.is_empty()) {
+                Some(text) => FoundKey::Found(text.into()),
+                None => FoundKey::Missing(format!("the file {}", key.file.display())),
+            }
+        }
+    }
+}
+
+/// The environment that child processes get: where programs and language data are, and nothing else.
+#[must_use]
+pub fn child_environment() -> Vec<(String, String)> {
+    let names = ["PATH", "TESSDATA_PREFIX", "LANG"];
+    names.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect()
+}
+
+/// A variable that is set to something.
+#[expect(clippy::disallowed_methods, reason = "this is the place that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}

@@ -1,0 +1,211 @@
+//! The configuration file as types: its keys, their defaults, and what they mean.
+//!
+//! The values of `config.toml` at the repository's root are laid under whatever an operator writes, so the defaults
+//! here only matter for keys that file leaves out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use vision_providers::adapters::chat::Quirks;
+use vision_providers::catalog::CardSettings;
+
+use super::units::{Size, Span};
+use crate::layers::limit;
+use crate::router::plan::Rule;
+
+/// Everything an operator can set.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Who is asked when nothing else decides: provider, provider/model or alias.
+    pub default: String,
+    /// Who is asked next, in this order.
+    pub fallback: Vec<String>,
+    pub providers: BTreeMap<String, ProviderConfig>,
+    /// Short names for models.
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    #[serde(default)]
+    pub routes: Vec<Rule>,
+    #[serde(default)]
+    pub tasks: BTreeMap<String, TaskConfig>,
+    pub server: ServerConfig,
+    pub intake: IntakeConfig,
+    pub cache: CacheConfig,
+    pub deadline: DeadlineConfig,
+    pub retry: RetryConfig,
+    #[serde(default)]
+    pub limit: limit::Settings,
+    pub request: RequestConfig,
+    #[serde(default)]
+    pub http: HttpConfig,
+    #[serde(default)]
+    pub mcp: McpConfig,
+    pub log: LogConfig,
+}
+
+/// One provider. What is left out is the preset's.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// The preset: pixtral, openai-compatible, local and so on.
+    pub kind: String,
+    pub base_url: Option<String>,
+    pub key: Option<KeyConfig>,
+    /// The header that carries the key, where it is not `Authorization: Bearer`.
+    pub key_header: Option<String>,
+    /// Sent with every request.
+    pub headers: BTreeMap<String, String>,
+    /// The default model.
+    pub model: Option<String>,
+    pub models: Vec<CardSettings>,
+    pub quirks: Option<Quirks>,
+    /// Local only: Tesseract's language codes.
+    pub languages: Option<Vec<String>>,
+    /// Local only: the Tesseract program.
+    pub program: Option<String>,
+    /// Local only: what the text of one image may take.
+    pub timeout: Option<Span>,
+}
+
+/// Where a key is found. Keys themselves never stand in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum KeyConfig {
+    /// The word `none`.
+    Word(NoKey),
+    Env(EnvKey),
+    File(FileKey),
+}
+
+/// The provider asks for no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoKey {
+    None,
+}
+
+/// The key stands in an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvKey {
+    pub env: String,
+}
+
+/// The key stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileKey {
+    pub file: PathBuf,
+}
+
+/// A task of the operator's own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskConfig {
+    pub prompt: String,
+    /// A JSON schema, as JSON text. With one, the answer is `data`; without, `text`.
+    pub schema: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and port.
+    pub listen: String,
+    /// Names by which clients may call this server, beside those of loopback.
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    /// Web pages that may call this server, beside those of loopback.
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    /// Serve other machines although nobody has to prove who they are.
+    #[serde(default)]
+    pub allow_unauthenticated: bool,
+    pub max_connections: usize,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeConfig {
+    /// Folders that image paths may come from, over MCP and HTTP.
+    pub roots: Vec<PathBuf>,
+    pub allow_private_networks: bool,
+    /// Per image.
+    pub max_bytes: Size,
+    /// Per image.
+    pub max_pixels: u64,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    pub capacity: Size,
+    pub ttl: Span,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadlineConfig {
+    /// One budget for the whole call.
+    pub total: Span,
+    /// The most that one call to a provider may take of it.
+    pub attempt: Span,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryConfig {
+    /// Calls to one provider in all, the first included.
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: u32,
+    /// The longest that a provider's own hint is waited for.
+    pub longest_wait: Span,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RequestConfig {
+    /// When the caller sets none.
+    #[schemars(range(min = 1))]
+    pub max_output_tokens: u32,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// A proxy for calls to providers. Those of the environment are not used.
+    pub proxy: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct McpConfig {
+    /// The tools to offer; all when absent.
+    pub tools: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}

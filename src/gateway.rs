@@ -1,0 +1,431 @@
+//! The use case: a question about images in, one answer out, with an account of how it came about.
+//!
+//! It plans before it opens anything, opens before it spends anything, and fits the images anew for each candidate.
+//! A gateway never changes; a reload builds another one. Dropping a call cancels it down to the vendor's socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::info;
+use vision_providers::answer::{Answer, Finish, Rect, TextBlock, Try, Usage};
+use vision_providers::error::{Error, ErrorKind};
+use vision_providers::model::MicroUsd;
+use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Output, Sampling, Task, VisionRequest};
+
+use crate::clean;
+use crate::failure::{Code, Failure, Result};
+use crate::intake::fit::{Fitted, Region, Step, Wish};
+use crate::intake::{Door, Intake, Picture};
+use crate::router::plan::{Candidate, Plan, Reason, Roster, Wanted};
+use crate::tasks::{self, Presets, Question};
+
+const MOST_IMAGES: usize = 64;
+const LONGEST_PROMPT: usize = 100_000;
+
+/// What a caller wants to know. Everything but the images is optional.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`].
+    pub images: Vec<String>,
+    pub prompt: Option<String>,
+    pub task: Option<String>,
+    pub schema: Option<Arc<Value>>,
+    pub model: Option<String>,
+    pub detail: Detail,
+    pub region: Option<Region>,
+    pub system: Option<String>,
+    pub sampling: Sampling,
+    /// Absent means: use it, unless the caller wants variety.
+    pub cache: Option<CacheMode>,
+}
+
+/// Who asks, and through which door.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    pub door: Door,
+    pub caller: Caller,
+}
+
+/// What the answer says, by task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    Description { description: String, detected_text: String },
+    Reading { detected_text: String, blocks: Vec<TextBlock> },
+    Text(String),
+    Data(Value),
+}
+
+/// One call of a candidate, for the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// `provider/model`.
+    pub model: String,
+    /// `ok`, `cached`, or the kind of error.
+    pub outcome: &'static str,
+    pub latency: Duration,
+}
+
+/// How the answer came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub rule: String,
+    pub attempts: Vec<Attempt>,
+    /// Models that were passed over, with the reason.
+    pub skipped: Vec<(String, &'static str)>,
+}
+
+/// An image as it came and as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageAccount {
+    pub source: &'static str,
+    pub original: Shape,
+    pub sent: Shape,
+    pub steps: Vec<Step>,
+}
+
+/// The outside of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub format: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub bytes: usize,
+}
+
+/// One true, structured answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The task's name, as it was asked.
+    pub task: String,
+    pub content: Content,
+    pub provider: String,
+    /// The model that answered, by its own account.
+    pub model: String,
+    pub model_requested: String,
+    pub latency: Duration,
+    pub usage: Option<Usage>,
+    pub cost: Option<MicroUsd>,
+    pub finish: Finish,
+    pub cached: bool,
+    pub warnings: Vec<String>,
+    pub route: Route,
+    pub images: Vec<ImageAccount>,
+}
+
+/// The bounds that hold for every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// One budget of time for fetching, preparing and every attempt.
+    pub total: Duration,
+    /// Sent when a caller sets none: models sometimes repeat themselves without end, and bill for it.
+    pub max_output_tokens: u32,
+}
+
+/// Answers questions about images.
+#[derive(Debug)]
+pub struct Gateway {
+    pub roster: Roster,
+    pub intake: Intake,
+    pub presets: Presets,
+    pub settings: Settings,
+}
+
+impl Gateway {
+    /// Answers.
+    ///
+    /// # Errors
+    /// The codes of bad input before anything is spent; otherwise the error of the first candidate, when none could
+    /// answer.
+    pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
+        let began = Instant::now();
+        let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let outcome = self.answer(ask, asker, Arc::clone(&request_id), began).await;
+        let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
+        match &outcome {
+            Ok(reply) => {
+                let (model, cached) = (format!("{}/{}", reply.provider, reply.model), reply.cached);
+                info!(request, ?door, task = reply.task, model, cached, ms, "answered");
+            }
+            Err(failure) => info!(request, ?door, code = failure.code.name(), ms, "failed"),
+        }
+        outcome
+    }
+
+    async fn answer(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>, began: Instant) -> Result<Reply> {
+        check(ask)?;
+        let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
+        let wanted =
+            Wanted { model: ask.model.as_deref(), name: &question.name, task: question.task, images: ask.images.len() };
+        let plan = self.roster.plan(wanted)?;
+        let ctx = CallCtx {
+            request_id,
+            caller: asker.caller.clone(),
+            deadline: began + self.settings.total,
+            cache: cache_mode(ask),
+        };
+        let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
+        let pictures = try_join_all(opening).await?;
+        let mut call =
+            Call { gateway: self, ask, question: &question, plan: &plan, pictures: &pictures, attempts: Vec::new() };
+        let (index, fitted, answer) = call.first_answer(&ctx).await?;
+        let attempts = call.attempts;
+        let mut reply = compose(&question, &plan, index, &answer, &fitted)?;
+        reply.latency = began.elapsed();
+        reply.route.attempts = attempts;
+        reply.images = pictures.iter().zip(&fitted).map(|(picture, fitted)| account(picture, fitted)).collect();
+        reply.warnings.splice(0..0, pictures.iter().flat_map(Picture::warnings));
+        Ok(reply)
+    }
+}
+
+fn check(ask: &Ask) -> Result<()> {
+    if ask.images.is_empty() {
+        return Err(Failure::invalid("no image was given").advise("give at least one path, https URL or data URI"));
+    }
+    if ask.images.len() > MOST_IMAGES {
+        let message = format!("{} images were given: at most {MOST_IMAGES} are taken", ask.images.len());
+        return Err(Failure::invalid(message).advise("ask about fewer images at once"));
+    }
+    let said = [&ask.prompt, &ask.system];
+    if said.into_iter().flatten().any(|text| text.chars().count() > LONGEST_PROMPT) {
+        return Err(Failure::invalid(format!("the prompt is longer than {LONGEST_PROMPT} characters")));
+    }
+    let within = |value: Option<f64>, most: f64| value.is_none_or(|value| (0.0..=most).contains(&value));
+    if !within(ask.sampling.temperature, 2.0) {
+        return Err(Failure::invalid("`temperature` must be between 0 and 2"));
+    }
+    if !within(ask.sampling.top_p, 1.0) {
+        return Err(Failure::invalid("`top_p` must be between 0 and 1"));
+    }
+    if ask.sampling.max_output_tokens == Some(0) {
+        return Err(Failure::invalid("the limit on output tokens must be at least 1"));
+    }
+    Ok(())
+}
+
+/// Who sets a temperature wants variety, so a remembered answer would be wrong; unless they ask for it.
+fn cache_mode(ask: &Ask) -> CacheMode {
+    let varied = ask.sampling.temperature.is_some_and(|temperature| temperature > 0.0);
+    ask.cache.unwrap_or(if varied { CacheMode::Bypass } else { CacheMode::Use })
+}
+
+/// A request on its way through the candidates.
+struct Call<'a> {
+    gateway: &'a Gateway,
+    ask: &'a Ask,
+    question: &'a Question,
+    plan: &'a Plan,
+    pictures: &'a [Picture],
+    attempts: Vec<Attempt>,
+}
+
+impl Call<'_> {
+    /// Tries the candidates in turn. Yields the index of the one that answered.
+    async fn first_answer(&mut self, ctx: &CallCtx) -> Result<(usize, Vec<Fitted>, Answer)> {
+        let mut failures: Vec<(String, Failure)> = Vec::new();
+        let plan = self.plan;
+        for (index, candidate) in plan.candidates.iter().enumerate() {
+            let ctx = ctx.until(share_of_time(ctx.deadline, plan.candidates.len() - index));
+            let began = Instant::now();
+            match self.ask_one(&ctx, candidate).await {
+                Ok((fitted, answer)) => {
+                    self.note(candidate, &answer.tries, if answer.cached { "cached" } else { "ok" }, began);
+                    return Ok((index, fitted, answer));
+                }
+                Err(Stop::Input(failure)) => return Err(failure),
+                Err(Stop::Backend(error)) => {
+                    self.note(candidate, error.tries(), error.kind().name(), began);
+                    let final_word = !self.moves_on(error.kind());
+                    failures.push((candidate.name(), error.into()));
+                    if final_word {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(summed_up(failures))
+    }
+
+    async fn ask_one(&self, ctx: &CallCtx, candidate: &Candidate) -> Result<(Vec<Fitted>, Answer), Stop> {
+        let wish = Wish { limits: candidate.card.limits.clone(), detail: self.ask.detail, region: self.ask.region };
+        let fitting = self.pictures.iter().map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
+        let fitted = try_join_all(fitting).await.map_err(Stop::Input)?;
+        let (req, dropped) = self.request(candidate, &fitted);
+        let mut answer = candidate.provider.complete(ctx, &req).await.map_err(Stop::Backend)?;
+        answer.warnings.extend(dropped);
+        Ok((fitted, answer))
+    }
+
+    fn request(&self, candidate: &Candidate, fitted: &[Fitted]) -> (VisionRequest, Option<String>) {
+        let mut sampling = self.ask.sampling.clone();
+        let mut dropped = None;
+        let set = sampling.temperature.is_some() || sampling.top_p.is_some() || sampling.seed.is_some();
+        if set && !candidate.card.sampling {
+            let kept =
+                Sampling { max_output_tokens: sampling.max_output_tokens, stop: sampling.stop, ..Sampling::default() };
+            sampling = kept;
+            dropped = Some(format!("{} takes no sampling parameters: they were not sent", candidate.name()));
+        }
+        sampling.max_output_tokens.get_or_insert(self.gateway.settings.max_output_tokens);
+        let own = self.ask.system.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let system = own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING));
+        let req = VisionRequest {
+            model: candidate.model.clone(),
+            task: self.question.task,
+            system: Some(system),
+            prompt: self.question.prompt.clone(),
+            images: fitted.iter().map(|fitted| fitted.image.clone()).collect(),
+            output: self.question.output.clone(),
+            detail: self.ask.detail,
+            sampling,
+        };
+        (req, dropped)
+    }
+
+    /// Whether another candidate may be asked after such an error. What the caller got wrong, and what a model
+    /// refused, is not carried around until somebody takes it.
+    fn moves_on(&self, kind: ErrorKind) -> bool {
+        match kind {
+            ErrorKind::InvalidRequest | ErrorKind::TooLarge | ErrorKind::Refused | ErrorKind::Truncated => false,
+            ErrorKind::UnknownModel => self.ask.model.is_none(),
+            _ => true,
+        }
+    }
+
+    fn note(&mut self, candidate: &Candidate, tries: &[Try], outcome: &'static str, began: Instant) {
+        let model = candidate.name();
+        if tries.is_empty() {
+            self.attempts.push(Attempt { model, outcome, latency: began.elapsed() });
+            return;
+        }
+        self.attempts.extend(tries.iter().map(|one| Attempt {
+            model: model.clone(),
+            outcome: one.error.map_or("ok", ErrorKind::name),
+            latency: one.latency,
+        }));
+    }
+}
+
+/// Why a candidate did not answer.
+enum Stop {
+    /// The images cannot be used: nobody else could either.
+    Input(Failure),
+    Backend(Error),
+}
+
+/// Leaves a quarter of the time that remains to those who come after.
+fn share_of_time(deadline: Instant, candidates_left: usize) -> Instant {
+    if candidates_left == 1 {
+        return deadline;
+    }
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) * 3 / 4
+}
+
+/// The error of the first candidate, with what became of the others.
+fn summed_up(failures: Vec<(String, Failure)>) -> Failure {
+    let mut failures = failures.into_iter();
+    let Some((name, mut first)) = failures.next() else {
+        return Failure::new(Code::Internal, "no candidate was asked");
+    };
+    first.message = format!("{name}: {}", first.message);
+    for (name, other) in failures {
+        first.message = format!("{}; then {name}: {}", first.message, other.message);
+    }
+    first.message = clean::text(&first.message);
+    first
+}
+
+fn compose(question: &Question, plan: &Plan, index: usize, answer: &Answer, fitted: &[Fitted]) -> Result<Reply> {
+    let candidate = &plan.candidates[index];
+    let answered = candidate.provider.card(answer.model.as_str());
+    let price = answered.price.or(candidate.card.price);
+    let cost = match (answer.cached, price, &answer.usage) {
+        (true, ..) => Some(MicroUsd::default()),
+        (false, Some(price), Some(usage)) => Some(price.of(usage)),
+        _ => None,
+    };
+    let mut warnings = answer.warnings.clone();
+    let passed_over = plan.skipped.iter().filter(|skipped| skipped.before <= index);
+    warnings.extend(passed_over.map(crate::router::plan::Skipped::warning));
+    if index > 0 {
+        let failed: Vec<String> = plan.candidates[..index].iter().map(Candidate::name).collect();
+        warnings.push(format!("{} failed: {} answered instead", failed.join(", "), candidate.name()));
+    }
+    if answer.finish == Finish::Length {
+        warnings.push("the answer was cut by the token limit: raise `max_output_tokens` to get the rest".into());
+    }
+    if answer.finish == Finish::Refusal {
+        warnings.push("the vendor's filter cut the answer".into());
+    }
+    let (usage, finish, cached) = (answer.usage, answer.finish, answer.cached);
+    let model = clean::text(answer.model.as_str());
+    let content = content(question, answer, fitted)?;
+    Ok(Reply {
+        task: question.name.clone(),
+        content,
+        provider: candidate.provider.id().to_owned(),
+        model,
+        model_requested: plan.requested.clone(),
+        latency: Duration::ZERO,
+        usage,
+        cost,
+        finish,
+        cached,
+        warnings: warnings.iter().map(|warning| clean::text(warning)).collect(),
+        route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan) },
+        images: Vec::new(),
+    })
+}
+
+fn skipped(plan: &Plan) -> Vec<(String, &'static str)> {
+    let reason = |reason: &Reason| match reason {
+        Reason::NoKey(_) => "no_key",
+        Reason::Unable(_) => "unable",
+    };
+    plan.skipped.iter().map(|skipped| (skipped.model.clone(), reason(&skipped.reason))).collect()
+}
+
+fn content(question: &Question, answer: &Answer, fitted: &[Fitted]) -> Result<Content> {
+    if question.output == Output::Text {
+        return Ok(Content::Text(clean::text(&answer.text)));
+    }
+    let garbled = |_| Failure::new(Code::BadUpstreamResponse, "reading the answer: it is not JSON");
+    let data = clean::value(serde_json::from_str(&answer.text).map_err(garbled)?);
+    let field = |name: &str| data[name].as_str().unwrap_or_default().trim().to_owned();
+    Ok(match question.task {
+        Task::Describe => {
+            Content::Description { description: field("description"), detected_text: field("detected_text") }
+        }
+        Task::Ocr => {
+            let blocks = answer.blocks.iter().filter_map(|block| placed(block, fitted)).collect();
+            Content::Reading { detected_text: field("detected_text"), blocks }
+        }
+        Task::Ask | Task::Extract => Content::Data(data),
+    })
+}
+
+/// A block in the pixels of the image that the caller named.
+fn placed(block: &TextBlock, fitted: &[Fitted]) -> Option<TextBlock> {
+    let area: Rect = fitted.get(block.image)?.in_original(block.area);
+    Some(TextBlock { text: clean::text(&block.text), area, ..block.clone() })
+}
+
+fn account(picture: &Picture, fitted: &Fitted) -> ImageAccount {
+    let (width, height) = picture.size();
+    let image = &fitted.image;
+    ImageAccount {
+        source: picture.source(),
+        original: Shape { format: picture.format(), width, height, bytes: picture.bytes() },
+        sent: Shape {
+            format: image.format().name(),
+            width: image.width(),
+            height: image.height(),
+            bytes: image.bytes().len(),
+        },
+        steps: fitted.steps.clone(),
+    }
+}

@@ -1,0 +1,22 @@
+//! visiongate: one vision tool for every MCP client, any vision model behind it.
+//!
+//! From the top: [`surface`] speaks to the outside, [`assemble`] builds what [`config`] describes, [`gateway`] answers a
+//! question with the help of [`router`], [`layers`] and [`intake`]. Backends live in the crate `vision-providers`.
+
+pub mod surface;
+
+pub mod assemble;
+
+pub mod config;
+pub mod gateway;
+
+pub mod layers;
+pub mod router;
+pub mod tasks;
+
+pub mod intake;
+
+pub mod clean;
+pub mod failure;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,17 @@
+//! The program: parses the command line, hands over, and exits with what comes back.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use visiongate::surface::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    let code = runtime.block_on(cli::run(cli));
+    // A thread that still decodes a hostile image must not keep the process.
+    runtime.shutdown_background();
+    code
+}

@@ -1,0 +1,3 @@
+//! Who is asked, in which order, and why the others are not. It calls nobody.
+
+pub mod plan;

@@ -1,0 +1,141 @@
+//! The JSON of answers and errors: one shape on every surface. Optional members are absent, never null.
+
+use serde_json::{Map, Value, json};
+use vision_providers::answer::TextBlock;
+
+use crate::failure::Failure;
+use crate::gateway::{Content, ImageAccount, Reply, Route, Shape};
+
+/// The whole answer.
+#[must_use]
+pub fn whole(reply: &Reply) -> Value {
+    let mut answer = lean(reply);
+    answer.insert("route".into(), route(&reply.route));
+    answer.insert("images".into(), images(&reply.images));
+    Value::Object(answer)
+}
+
+/// The answer without the account of how it came about, which models need not pay for.
+#[must_use]
+pub fn lean(reply: &Reply) -> Map<String, Value> {
+    let mut answer = Map::new();
+    let mut put = |name: &str, value: Value| answer.insert(name.to_owned(), value);
+    put("task", json!(reply.task));
+    match &reply.content {
+        Content::Description { description, detected_text } => {
+            put("description", json!(description));
+            put("detected_text", json!(detected_text));
+        }
+        Content::Reading { detected_text, blocks } => {
+            put("detected_text", json!(detected_text));
+            if !blocks.is_empty() {
+                put("blocks", blocks.iter().map(block).collect());
+            }
+        }
+        Content::Text(text) => {
+            put("text", json!(text));
+        }
+        Content::Data(data) => {
+            put("data", data.clone());
+        }
+    }
+    put("provider", json!(reply.provider));
+    put("model", json!(reply.model));
+    put("model_requested", json!(reply.model_requested));
+    put("latency_ms", json!(milliseconds(reply.latency)));
+    if let Some(usage) = &reply.usage {
+        put("usage", json!({"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}));
+    }
+    if let Some(cost) = reply.cost {
+        put("cost_usd", json!(cost.dollars()));
+    }
+    put("finish_reason", json!(reply.finish.name()));
+    put("cached", json!(reply.cached));
+    put("warnings", json!(reply.warnings));
+    answer
+}
+
+/// The answer as plain text, for those who read nothing else: what was said, what was read, and what to know about it.
+#[must_use]
+pub fn plain(reply: &Reply) -> String {
+    let said = match &reply.content {
+        Content::Description { description, detected_text } if detected_text.is_empty() => description.clone(),
+        Content::Description { description, detected_text } => {
+            format!("{description}\n\nText in the image:\n{detected_text}")
+        }
+        Content::Reading { detected_text, .. } if detected_text.is_empty() => "No text was recognised.".to_owned(),
+        Content::Reading { detected_text, .. } => detected_text.clone(),
+        Content::Text(text) => text.clone(),
+        Content::Data(data) => serde_json::to_string_pretty(data).unwrap_or_default(),
+    };
+    if reply.warnings.is_empty() { said } else { format!("{said}\n\nNote: {}", reply.warnings.join("; ")) }
+}
+
+/// How the answer came about.
+#[must_use]
+pub fn route(route: &Route) -> Value {
+    let attempt = |attempt: &crate::gateway::Attempt| json!({"model": attempt.model, "outcome": attempt.outcome, "latency_ms": milliseconds(attempt.latency)});
+    let attempts: Vec<Value> = route.attempts.iter().map(attempt).collect();
+    let mut value = json!({"rule": route.rule, "attempts": attempts});
+    if !route.skipped.is_empty() {
+        value["skipped"] =
+            route.skipped.iter().map(|(model, reason)| json!({"model": model, "reason": reason})).collect();
+    }
+    value
+}
+
+/// What became of the images.
+#[must_use]
+pub fn images(images: &[ImageAccount]) -> Value {
+    let one = |image: &ImageAccount| {
+        let steps: Vec<&str> = image.steps.iter().map(|step| step.name()).collect();
+        let mut value = shape(&image.original);
+        value.insert("source".into(), json!(image.source));
+        value.insert("sent".into(), Value::Object(shape(&image.sent)));
+        value.insert("steps".into(), json!(steps));
+        Value::Object(value)
+    };
+    images.iter().map(one).collect()
+}
+
+/// The error object that every surface shows.
+#[must_use]
+pub fn error(failure: &Failure) -> Value {
+    let mut error = Map::new();
+    error.insert("code".into(), json!(failure.code.name()));
+    error.insert("message".into(), json!(failure.message));
+    error.insert("retryable".into(), json!(failure.retryable));
+    if let Some(wait) = failure.retry_after {
+        // Rounded up: coming back a little late is better than being refused again.
+        error.insert("retry_after_s".into(), json!(wait.as_millis().div_ceil(1000)));
+    }
+    if let Some(advice) = &failure.advice {
+        error.insert("advice".into(), json!(advice));
+    }
+    json!({"error": error})
+}
+
+fn shape(shape: &Shape) -> Map<String, Value> {
+    let mut map = Map::new();
+    map.insert("format".into(), json!(shape.format));
+    map.insert("width".into(), json!(shape.width));
+    map.insert("height".into(), json!(shape.height));
+    map.insert("bytes".into(), json!(shape.bytes));
+    map
+}
+
+fn block(block: &TextBlock) -> Value {
+    let area = block.area;
+    let mut value = json!({"text": block.text, "box": [area.left, area.top, area.right, area.bottom]});
+    if block.image > 0 {
+        value["image"] = json!(block.image);
+    }
+    if let Some(confidence) = block.confidence {
+        value["confidence"] = json!((f64::from(confidence) * 100.0).round() / 100.0);
+    }
+    value
+}
+
+fn milliseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,426 @@
+//! The command line: data on standard output, everything else on standard error.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use vision_providers::model::ModelCard;
+use vision_providers::request::{CacheMode, Caller, Detail, Sampling};
+
+use crate::config::{self, Fault, Loaded, LogLevel};
+use crate::failure::{Code, Failure};
+use crate::gateway::{Ask, Asker, Gateway, Reply};
+use crate::intake::Door;
+use crate::intake::fit::Region;
+use crate::router::plan::{Backend, KeyState};
+use crate::supervisor::Supervisor;
+use crate::surface::{answer, init, mcp, server};
+use crate::{assemble, telemetry};
+
+/// One vision tool for every MCP client, any vision model behind it.
+#[derive(Debug, Parser)]
+#[command(name = "visiongate", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// The configuration file; otherwise `$VISIONGATE_CONFIG`, your configuration folder, or the built-in one
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say nothing but the answer and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Write what happens to standard error
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ask one question about one or more images
+    Analyze(Box<Analyze>),
+    /// List providers and models: abilities, limits, prices, whether the key is there
+    Models {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read the configuration and report every fault at once
+    Check {
+        /// Also ask each provider whether it is there and takes the key
+        #[arg(long)]
+        live: bool,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+    /// Speak MCP over standard input and output: what MCP clients start
+    Mcp,
+    /// Serve MCP over HTTP
+    Serve {
+        /// Address and port; otherwise `server.listen` of the configuration
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+    /// Print a starter configuration, or the snippet that connects an MCP client
+    Init {
+        /// The client to connect
+        #[arg(long, value_name = "NAME")]
+        client: Option<init::Client>,
+        /// Write it to its place instead of printing it; an existing file is never overwritten
+        #[arg(long)]
+        write: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Analyze {
+    /// A path, file:// URI, https:// URL, data: URI, or - for standard input
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The question
+    #[arg(short, long)]
+    prompt: Option<String>,
+    /// describe, ocr, ask, extract, or a task of the configuration
+    #[arg(short, long)]
+    task: Option<String>,
+    /// A file with the JSON schema that the answer must follow
+    #[arg(long, value_name = "FILE")]
+    schema: Option<PathBuf>,
+    /// A provider, provider/model or alias
+    #[arg(short, long)]
+    model: Option<String>,
+    /// How closely to look
+    #[arg(long, value_enum, default_value_t = DetailArg::Auto)]
+    detail: DetailArg,
+    /// A part of the image, in fractions of its width and height
+    #[arg(long, value_name = "X0,Y0,X1,Y1", value_delimiter = ',', allow_hyphen_values = true)]
+    region: Option<Vec<f64>>,
+    /// Standing instructions for the model
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    #[arg(long, value_name = "N")]
+    temperature: Option<f64>,
+    /// The most tokens that the answer may have
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u32>,
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    seed: Option<i64>,
+    /// What to do with remembered answers
+    #[arg(long, value_enum)]
+    cache: Option<CacheArg>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DetailArg {
+    Auto,
+    Low,
+    High,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CacheArg {
+    Use,
+    Refresh,
+    Bypass,
+}
+
+/// Runs a command. The exit code is 0 when it is done, 1 when the work failed, 2 for wrong usage or configuration.
+pub async fn run(cli: Cli) -> ExitCode {
+    if let Command::Init { client, write } = &cli.command {
+        return init::run(*client, *write);
+    }
+    let loaded = match config::load(cli.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(faults) => return report(&faults, matches!(cli.command, Command::Check { json: true, .. })),
+    };
+    telemetry::start(log_level(&cli, &loaded), loaded.config.log.format);
+    let supervisor = Supervisor::default();
+    let gateway = match assemble::gateway(&loaded, &supervisor) {
+        Ok(gateway) => gateway,
+        Err(faults) => return report(&faults, matches!(cli.command, Command::Check { json: true, .. })),
+    };
+    match cli.command {
+        Command::Analyze(args) => analyze(&gateway, *args, cli.quiet).await,
+        Command::Models { json } => models(&gateway, json),
+        Command::Check { live, json } => check(&loaded, &gateway, live, json).await,
+        Command::Mcp => mcp::stdio::run(Arc::new(gateway), &loaded.config, supervisor).await,
+        Command::Serve { listen } => {
+            server::run(Arc::new(gateway), &loaded.config, listen.as_deref(), supervisor).await
+        }
+        Command::Init { .. } => ExitCode::SUCCESS,
+    }
+}
+
+/// One-off commands stay silent unless asked; servers follow the configuration.
+fn log_level(cli: &Cli, loaded: &Loaded) -> LogLevel {
+    let serves = matches!(cli.command, Command::Mcp | Command::Serve { .. });
+    match (cli.verbose, cli.quiet, serves) {
+        (true, ..) => LogLevel::Debug,
+        (_, true, _) | (.., false) => LogLevel::Error,
+        _ => loaded.config.log.level,
+    }
+}
+
+/// Writes to standard output. A reader that has left is no error worth a word.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Writes to standard error.
+pub(super) fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn print_json(value: &Value) {
+    print(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
+fn report(faults: &[Fault], json: bool) -> ExitCode {
+    if json {
+        print_json(&json!({"ok": false, "faults": faults.iter().map(fault_json).collect::<Vec<_>>()}));
+        return ExitCode::from(2);
+    }
+    for fault in faults {
+        tell(&format!("error: {fault}"));
+    }
+    ExitCode::from(2)
+}
+
+fn fault_json(fault: &Fault) -> Value {
+    let mut value = json!({"place": fault.place, "key": fault.key, "message": fault.message});
+    if let Some(hint) = &fault.hint {
+        value["hint"] = json!(hint);
+    }
+    value
+}
+
+async fn analyze(gateway: &Gateway, args: Analyze, quiet: bool) -> ExitCode {
+    let json = args.json;
+    let outcome = match ask(args) {
+        Ok(ask) => {
+            let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+            tokio::select! {
+                outcome = gateway.ask(&ask, &asker) => outcome,
+                _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
+            }
+        }
+        Err(failure) => Err(failure),
+    };
+    match outcome {
+        Ok(reply) if json => print_json(&answer::whole(&reply)),
+        Ok(reply) => show(&reply, quiet),
+        Err(failure) => {
+            if json {
+                print_json(&answer::error(&failure));
+            } else {
+                tell(&format!("error: {failure}"));
+                if let Some(advice) = &failure.advice {
+                    tell(&format!("hint: {advice}"));
+                }
+            }
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn ask(args: Analyze) -> Result<Ask, Failure> {
+    let schema = args.schema.map(|file| read_schema(&file)).transpose()?;
+    let region = args.region.map(|edges| {
+        let count = edges.len();
+        let edges = <[f64; 4]>::try_from(edges);
+        edges.map_err(|_| Failure::invalid(format!("`--region` takes four numbers, not {count}"))).and_then(Region::new)
+    });
+    Ok(Ask {
+        images: args.images,
+        prompt: args.prompt,
+        task: args.task,
+        schema,
+        model: args.model,
+        detail: match args.detail {
+            DetailArg::Auto => Detail::Auto,
+            DetailArg::Low => Detail::Low,
+            DetailArg::High => Detail::High,
+        },
+        region: region.transpose()?,
+        system: args.system,
+        sampling: Sampling {
+            temperature: args.temperature,
+            seed: args.seed,
+            max_output_tokens: args.max_tokens,
+            ..Sampling::default()
+        },
+        cache: args.cache.map(|cache| match cache {
+            CacheArg::Use => CacheMode::Use,
+            CacheArg::Refresh => CacheMode::Refresh,
+            CacheArg::Bypass => CacheMode::Bypass,
+        }),
+    })
+}
+
+fn read_schema(file: &std::path::Path) -> Result<Arc<Value>, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: {error}")))?;
+    let schema = serde_json::from_str(&text);
+    schema
+        .map(Arc::new)
+        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: it is not JSON: {error}")))
+}
+
+fn show(reply: &Reply, quiet: bool) {
+    let bare = Reply { warnings: Vec::new(), ..reply.clone() };
+    print(&answer::plain(&bare));
+    if quiet {
+        return;
+    }
+    for warning in &reply.warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    let cost = match (reply.cost, reply.cached) {
+        (_, true) => ", remembered".to_owned(),
+        (Some(cost), _) => format!(", ${}", cost.dollars()),
+        (None, _) => String::new(),
+    };
+    tell(&format!("answered by {}/{} in {} ms{cost}", reply.provider, reply.model, reply.latency.as_millis()));
+}
+
+fn models(gateway: &Gateway, json: bool) -> ExitCode {
+    let list = model_list(gateway);
+    if json {
+        print_json(&list);
+        return ExitCode::SUCCESS;
+    }
+    for provider in list["providers"].as_array().into_iter().flatten() {
+        let text = |key: &str| provider[key].as_str().unwrap_or_default().to_owned();
+        print(&format!("{} ({}), key: {}", text("name"), text("kind"), text("key")));
+        for model in provider["models"].as_array().into_iter().flatten() {
+            print(&format!("  {}", model_line(model)));
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn model_line(model: &Value) -> String {
+    let words = |key: &str| {
+        let words = model[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let price = match model["price_usd_per_million"].as_object() {
+        Some(price) => format!("${} in, ${} out per million", price["input"], price["output"]),
+        None => "price unknown".into(),
+    };
+    let retired = model["retired"].as_str().map(|day| {
+        let successor = model["successor"].as_str().unwrap_or("nothing");
+        format!("; retired {day}, replaced by {successor}")
+    });
+    let name = model["model"].as_str().unwrap_or_default();
+    format!("{name:<28} {:<28} {price}{}", words("tasks"), retired.unwrap_or_default())
+}
+
+/// Providers and models as data, for the command line and for MCP.
+#[must_use]
+pub fn model_list(gateway: &Gateway) -> Value {
+    let providers: Vec<Value> =
+        gateway.roster.backends.iter().map(|(name, backend)| provider_json(name, backend)).collect();
+    let aliases = &gateway.roster.aliases;
+    let mut list =
+        json!({"default": gateway.roster.default, "fallback": gateway.roster.fallback, "providers": providers});
+    if !aliases.is_empty() {
+        list["aliases"] = json!(aliases);
+    }
+    list
+}
+
+fn provider_json(name: &str, backend: &Backend) -> Value {
+    let key = match &backend.key {
+        KeyState::NotNeeded => "not needed".to_owned(),
+        KeyState::Present => "present".to_owned(),
+        KeyState::Missing(place) => format!("missing ({place})"),
+    };
+    let models: Vec<Value> = backend.provider.models().iter().map(|card| card_json(name, card)).collect();
+    json!({"name": name, "kind": backend.kind, "key": key, "models": models})
+}
+
+fn card_json(provider: &str, card: &ModelCard) -> Value {
+    let limits = &card.limits;
+    let formats: Vec<&str> = limits.formats.iter().map(|format| format.name()).collect();
+    let tasks: Vec<&str> = card.tasks.iter().map(|task| task.name()).collect();
+    let mut value = json!({
+        "model": format!("{provider}/{}", card.id),
+        "tasks": tasks,
+        "boxes": card.boxes,
+        "limits": {"max_images": limits.max_images, "max_bytes": limits.max_bytes, "target_side": limits.target_side,
+                   "formats": formats},
+        "source": card.source,
+    });
+    if !card.aliases.is_empty() {
+        value["aliases"] = card.aliases.iter().map(|alias| json!(alias.as_str())).collect();
+    }
+    if let Some(price) = card.price {
+        #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-dollars")]
+        let dollars = |micro: u64| micro as f64 / 1e6;
+        value["price_usd_per_million"] =
+            json!({"input": dollars(price.input), "output": dollars(price.output), "cached": dollars(price.cached)});
+    }
+    if let Some(retirement) = &card.retirement {
+        value["retired"] = json!(retirement.on.to_string());
+        if let Some(successor) = &retirement.successor {
+            value["successor"] = json!(successor.as_str());
+        }
+    }
+    value
+}
+
+async fn check(loaded: &Loaded, gateway: &Gateway, live: bool, json: bool) -> ExitCode {
+    let mut states = Vec::new();
+    for (name, backend) in &gateway.roster.backends {
+        let state = match (&backend.key, live) {
+            (KeyState::Missing(place), _) => Err(format!("no key: {place} is not set")),
+            (_, false) => Ok("configured"),
+            (_, true) => probe(backend).await.map(|()| "reachable"),
+        };
+        states.push((name, state));
+    }
+    let file = loaded.file.as_ref().map_or("the built-in configuration".into(), |file| file.display().to_string());
+    // A provider without a key is passed over, which is no fault; one that was asked and did not answer is.
+    let failed = live && states.iter().any(|(name, state)| state.is_err() && is_used(gateway, name));
+    if json {
+        let providers: Vec<Value> = states
+            .iter()
+            .map(|(name, state)| match state {
+                Ok(state) => json!({"name": name, "state": state}),
+                Err(why) => json!({"name": name, "state": "unavailable", "reason": why}),
+            })
+            .collect();
+        print_json(&json!({"ok": !failed, "configuration": file, "faults": [], "providers": providers}));
+    } else {
+        print(&format!("{file}: no faults"));
+        for (name, state) in &states {
+            let (Ok(state) | Err(state)) = state.as_ref().map(ToString::to_string).map_err(Clone::clone);
+            print(&format!("  {name:<16} {state}"));
+        }
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn is_used(gateway: &Gateway, name: &str) -> bool {
+    !matches!(gateway.roster.backends.get(name).map(|backend| &backend.key), Some(KeyState::Missing(_)))
+}
+
+async fn probe(backend: &Backend) -> Result<(), String> {
+    let ctx = vision_providers::request::CallCtx {
+        request_id: "check".into(),
+        caller: Caller::local(),
+        deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(10),
+        cache: CacheMode::Bypass,
+    };
+    backend.provider.probe(&ctx).await.map_err(|error| error.to_string())
+}

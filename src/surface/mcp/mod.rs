@@ -1,0 +1,169 @@
+//! The tools over MCP. rmcp stays inside this folder.
+//!
+//! Two habits of rmcp shape this code: it never drops a handler that was cancelled, and it never answers one that
+//! panicked. So every call goes through one place that does both.
+
+mod arguments;
+pub mod stdio;
+mod tools;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use rmcp::ServerHandler;
+use rmcp::model::{
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProtocolVersion,
+    ServerCapabilities, ServerConfig, Tool,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::{Map, Value, json};
+use vision_providers::request::Caller;
+
+use crate::failure::{Code, Failure};
+use crate::gateway::{Asker, Gateway};
+use crate::intake::Door;
+use crate::surface::{answer, cli};
+
+pub use self::tools::TOOLS;
+
+/// The longest JSON message that either transport takes: an image of the largest size as base64, and room to spare.
+pub const LARGEST_MESSAGE: usize = 48 << 20;
+/// Clients that extend their patience on progress give up after 60 s without it.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+const LIST_TTL_MS: u64 = 3_600_000;
+const INSTRUCTIONS: &str = "Call analyze_image whenever the user refers to an image that you cannot see yourself. \
+    Placeholders such as [Image #1] are not paths: ask the user for the file's path or an https URL.";
+
+/// Answers one MCP client, or many: it holds nothing of any of them.
+#[derive(Debug, Clone)]
+pub struct Mcp {
+    gateway: Arc<Gateway>,
+    door: Door,
+    tools: Arc<Vec<Tool>>,
+}
+
+impl Mcp {
+    /// The tools of `offered`, or all of them, for clients that come through `door`.
+    #[must_use]
+    pub fn new(gateway: Arc<Gateway>, door: Door, offered: Option<&[String]>) -> Self {
+        let tools = tools::all(&gateway);
+        let is_offered = |tool: &Tool| offered.is_none_or(|names| names.iter().any(|name| *name == *tool.name));
+        let tools = Arc::new(tools.into_iter().filter(is_offered).collect());
+        Self { gateway, door, tools }
+    }
+
+    async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
+        if name != tools::ANALYZE {
+            let list = cli::model_list(&self.gateway);
+            let mut result = CallToolResult::success(vec![ContentBlock::text(list.to_string())]);
+            result.structured_content = Some(list);
+            return Ok(result);
+        }
+        let ask = arguments::ask(arguments)?;
+        let asker = Asker { door: self.door, caller: Caller::local() };
+        let reply = self.gateway.ask(&ask, &asker).await?;
+        let mut result = CallToolResult::success(vec![ContentBlock::text(answer::plain(&reply))]);
+        result.structured_content = Some(Value::Object(answer::lean(&reply)));
+        let account = json!({
+            "route": answer::route(&reply.route),
+            "images": answer::images(&reply.images),
+            // What a model says of a picture may be what the picture told it to say.
+            "content_is_untrusted": true,
+        });
+        result.meta = account.as_object().cloned().map(MetaObject);
+        Ok(result)
+    }
+
+    /// Runs a call to its end, its cancellation or its panic, with signs of life in between.
+    async fn attend(&self, request: CallToolRequestParams, ctx: &RequestContext<RoleServer>) -> CallToolResult {
+        let name = request.name.to_string();
+        let work = AssertUnwindSafe(self.call(&name, request.arguments.unwrap_or_default())).catch_unwind();
+        tokio::pin!(work);
+        let token = ctx.meta.get_progress_token();
+        let mut signs = tokio::time::interval(PROGRESS_EVERY);
+        signs.tick().await;
+        let mut sent = 0.0;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                () = ctx.ct.cancelled() => break Err(Failure::new(Code::Cancelled, "the call was cancelled")),
+                outcome = &mut work => break outcome.unwrap_or_else(|_| Err(panicked())),
+                _ = signs.tick() => if let Some(token) = &token {
+                    sent += 1.0;
+                    let sign = ProgressNotificationParam::new(token.clone(), sent).with_message("looking at the image");
+                    // A client that does not listen will not be told.
+                    let _ = ctx.peer.notify_progress(sign).await;
+                },
+            }
+        };
+        outcome.unwrap_or_else(|failure| refused(&failure))
+    }
+}
+
+/// An error that the calling model can read and act on, in both places where clients look.
+fn refused(failure: &Failure) -> CallToolResult {
+    let error = answer::error(failure);
+    let mut result = CallToolResult::error(vec![ContentBlock::text(error.to_string())]);
+    result.structured_content = Some(error);
+    result
+}
+
+fn panicked() -> Failure {
+    Failure::new(Code::Internal, "answering the call: the program met a fault of its own")
+        .advise("do not repeat the same call; report it with the log")
+}
+
+fn is_modern(ctx: &RequestContext<RoleServer>) -> bool {
+    ctx.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+}
+
+/// Modern clients are told in every result who answers.
+fn server_meta(ctx: &RequestContext<RoleServer>) -> Option<(String, Value)> {
+    let info = json!({"name": "visiongate", "version": env!("CARGO_PKG_VERSION")});
+    is_modern(ctx).then(|| ("io.modelcontextprotocol/serverInfo".to_owned(), info))
+}
+
+impl ServerHandler for Mcp {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_server_info(Implementation::new("visiongate", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.tools.iter().find(|tool| *tool.name == *name).cloned()
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let mut result = ListToolsResult::with_all_items(self.tools.to_vec());
+        if let Some((key, value)) = server_meta(&ctx) {
+            result = result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public);
+            result.meta = Some(MetaObject(Map::from_iter([(key, value)])));
+        }
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        if self.get_tool(&request.name).is_none() {
+            let names: Vec<&str> = self.tools.iter().map(|tool| &*tool.name).collect();
+            let message = format!("there is no tool called {}; there are {}", request.name, names.join(", "));
+            return Err(ErrorData::invalid_params(message, None));
+        }
+        let mut result = self.attend(request, &ctx).await;
+        if let Some((key, value)) = server_meta(&ctx) {
+            result.meta.get_or_insert_with(|| MetaObject(Map::new())).0.insert(key, value);
+        }
+        Ok(result.into())
+    }
+}

@@ -1,0 +1,354 @@
+//! MCP over standard input and output: one JSON message a line.
+//!
+//! rmcp's own line reader drops a message that is too long without a word, and its client waits until it gives up.
+//! This one finds out who asked, and answers.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::ServiceExt as _;
+use rmcp::model::{ErrorData, JsonRpcMessage, NumberOrString};
+use rmcp::service::{RoleServer, RxJsonRpcMessage, ServerInitializeError, TxJsonRpcMessage};
+use rmcp::transport::{Transport, stdio_pipes};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::{debug, error, info};
+
+use super::{LARGEST_MESSAGE, Mcp};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::intake::Door;
+use crate::supervisor::Supervisor;
+
+/// Messages waiting in either direction.
+const QUEUE: usize = 64;
+/// A client that reads nothing for so long has gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Serves until the client closes its end or the process is told to stop.
+pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor) -> ExitCode {
+    let mcp = Mcp::new(gateway, Door::Stdio, config.mcp.tools.as_deref());
+    let (input, output) = stdio_pipes();
+    let transport = Lines::new(input, output, &supervisor);
+    let serving = async {
+        match mcp.serve(transport).await {
+            Ok(service) => {
+                let _ = service.waiting().await;
+                ExitCode::SUCCESS
+            }
+            // A client that only asked what we are, or left at once.
+            Err(ServerInitializeError::ConnectionClosed(_)) => ExitCode::SUCCESS,
+            Err(failure) => {
+                error!(%failure, "the MCP handshake failed");
+                ExitCode::FAILURE
+            }
+        }
+    };
+    let code = tokio::select! {
+        code = serving => code,
+        () = crate::surface::stop_signal() => ExitCode::SUCCESS,
+    };
+    info!("stopping");
+    supervisor.shut_down(LAST_WORDS).await;
+    code
+}
+
+/// The transport: two tasks, one for each direction, and queues between them and rmcp.
+struct Lines {
+    incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
+    outgoing: Option<mpsc::Sender<Vec<u8>>>,
+}
+
+impl Lines {
+    fn new(
+        input: impl AsyncRead + Send + Unpin + 'static,
+        output: impl AsyncWrite + Send + Unpin + 'static,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let (arrived, incoming) = mpsc::channel(QUEUE);
+        let (outgoing, leaving) = mpsc::channel(QUEUE);
+        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), supervisor.stopping().clone()));
+        supervisor.spawn("stdout", write_lines(output, leaving));
+        Self { incoming, outgoing: Some(outgoing) }
+    }
+}
+
+impl Transport<RoleServer> for Lines {
+    type Error = std::io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
+        let outgoing = self.outgoing.clone();
+        async move {
+            let closed = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+            let line = serde_json::to_vec(&item)?;
+            outgoing.ok_or_else(closed)?.send(line).await.map_err(|_| closed())
+        }
+    }
+
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        self.incoming.recv().await
+    }
+
+    async fn close(&mut self) -> Result<(), Self::Error> {
+        self.outgoing = None;
+        self.incoming.close();
+        Ok(())
+    }
+}
+
+async fn write_lines(mut output: impl AsyncWrite + Unpin, mut leaving: mpsc::Receiver<Vec<u8>>) {
+    while let Some(mut line) = leaving.recv().await {
+        line.push(b'\n');
+        let writing = async {
+            output.write_all(&line).await?;
+            output.flush().await
+        };
+        if !matches!(timeout(WRITE_PATIENCE, writing).await, Ok(Ok(()))) {
+            debug!("the client no longer reads");
+            return;
+        }
+    }
+}
+
+async fn read_lines(
+    mut input: impl AsyncRead + Unpin,
+    arrived: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
+    answers: mpsc::Sender<Vec<u8>>,
+    stopping: tokio_util::sync::CancellationToken,
+) {
+    let mut lines = LineReader::new(LARGEST_MESSAGE);
+    let mut chunk = vec![0; 64 << 10];
+    loop {
+        let read = tokio::select! {
+            read = input.read(&mut chunk) => read,
+            () = arrived.closed() => return,
+            () = stopping.cancelled() => return,
+        };
+        let Ok(length) = read else { return };
+        if length == 0 {
+            return;
+        }
+        for line in lines.take(&chunk[..length]) {
+            match understand(line) {
+                Understood::Message(message) => {
+                    if arrived.send(*message).await.is_err() {
+                        return;
+                    }
+                }
+                Understood::Answer(answer) => {
+                    let _ = answers.send(answer).await;
+                }
+                Understood::Nothing => {}
+            }
+        }
+    }
+}
+
+/// A line that has ended.
+#[derive(Debug, PartialEq)]
+enum Line {
+    Whole(Vec<u8>),
+    /// It was longer than is taken; the id of its request, when it had one.
+    TooLong(Option<Value>),
+}
+
+enum Understood {
+    Message(Box<RxJsonRpcMessage<RoleServer>>),
+    Answer(Vec<u8>),
+    Nothing,
+}
+
+fn understand(line: Line) -> Understood {
+    let bytes = match line {
+        Line::Whole(bytes) => bytes,
+        Line::TooLong(id) => {
+            let message = format!(
+                "this message is longer than {} MiB: pass the image's path or URL instead of its data",
+                LARGEST_MESSAGE >> 20
+            );
+            return complaint(id, ErrorData::invalid_request(message, None));
+        }
+    };
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii();
+    if text.is_empty() {
+        return Understood::Nothing;
+    }
+    let failed = match serde_json::from_slice(text) {
+        Ok(message) => return Understood::Message(Box::new(message)),
+        Err(failed) => failed,
+    };
+    if !failed.is_data() {
+        // Not JSON, so there is nobody to answer; as other servers do, it is passed over.
+        debug!("a line on standard input is not JSON");
+        return Understood::Nothing;
+    }
+    let id = serde_json::from_slice::<Value>(text).ok().and_then(|message| message.get("id").cloned());
+    match id {
+        Some(id) => complaint(Some(id), ErrorData::invalid_request("this is not a request that MCP knows", None)),
+        None => Understood::Nothing,
+    }
+}
+
+/// A JSON-RPC error as a line.
+fn complaint(id: Option<Value>, error: ErrorData) -> Understood {
+    let id = id.and_then(|id| serde_json::from_value::<NumberOrString>(id).ok());
+    let message: TxJsonRpcMessage<RoleServer> = JsonRpcMessage::error(error, id);
+    serde_json::to_vec(&message).map_or(Understood::Nothing, Understood::Answer)
+}
+
+/// Cuts a stream into lines without ever holding more than `largest` bytes of one.
+struct LineReader {
+    largest: usize,
+    line: Vec<u8>,
+    /// Set while a line that is too long is being passed over.
+    scanner: Option<IdScanner>,
+}
+
+impl LineReader {
+    fn new(largest: usize) -> Self {
+        Self { largest, line: Vec::new(), scanner: None }
+    }
+
+    fn take(&mut self, chunk: &[u8]) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
+            self.add(piece);
+            if piece.ends_with(b"\n") {
+                lines.push(match self.scanner.take() {
+                    Some(scanner) => Line::TooLong(scanner.id()),
+                    None => Line::Whole(std::mem::take(&mut self.line)),
+                });
+            }
+        }
+        lines
+    }
+
+    fn add(&mut self, piece: &[u8]) {
+        if let Some(scanner) = &mut self.scanner {
+            scanner.feed(piece);
+        } else if self.line.len() + piece.len() <= self.largest {
+            self.line.extend_from_slice(piece);
+        } else {
+            let mut scanner = IdScanner::default();
+            scanner.feed(&std::mem::take(&mut self.line));
+            scanner.feed(piece);
+            self.scanner = Some(scanner);
+        }
+    }
+}
+
+/// Finds the `id` of a JSON object in passing, wherever it stands, without keeping the object.
+#[derive(Debug, Default)]
+struct IdScanner {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+    /// The string or scalar that is being read at depth 1, as far as it is short.
+    token: Vec<u8>,
+    key: Vec<u8>,
+    id: Option<Vec<u8>>,
+}
+
+impl IdScanner {
+    const LONGEST: usize = 256;
+
+    fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.step(*byte);
+        }
+    }
+
+    fn step(&mut self, byte: u8) {
+        if self.in_string {
+            self.keep(byte);
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.in_string = true;
+                self.token.clear();
+                self.keep(byte);
+            }
+            b':' if self.depth == 1 => self.key = std::mem::take(&mut self.token),
+            b',' if self.depth == 1 => self.end_member(),
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                if self.depth == 1 {
+                    self.end_member();
+                }
+                self.depth = self.depth.saturating_sub(1);
+            }
+            byte if byte.is_ascii_whitespace() => {}
+            _ => self.keep(byte),
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.depth == 1 && self.token.len() < Self::LONGEST {
+            self.token.push(byte);
+        }
+    }
+
+    fn end_member(&mut self) {
+        let value = std::mem::take(&mut self.token);
+        if std::mem::take(&mut self.key) == b"\"id\"" {
+            self.id = Some(value);
+        }
+    }
+
+    fn id(self) -> Option<Value> {
+        serde_json::from_slice(&self.id?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn id_of(message: &Value) -> Option<Value> {
+        let text = message.to_string();
+        // Fed byte by byte, so that no boundary of chunks can matter.
+        let mut lines = LineReader::new(10);
+        let mut found = text.bytes().chain([b'\n']).flat_map(|byte| lines.take(&[byte])).collect::<Vec<_>>();
+        match found.pop() {
+            Some(Line::TooLong(id)) => id,
+            other => panic!("expected one line that is too long, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_message_that_is_too_long_is_found_wherever_it_stands() {
+        let filler = "x".repeat(300);
+        assert_eq!(id_of(&json!({"id": 7, "params": {"id": 8, "image": filler}})), Some(json!(7)));
+        assert_eq!(
+            id_of(&json!({"a": [{"id": 1}], "zid": {"id": "no"}, "id": "call-\"1\""})),
+            Some(json!("call-\"1\""))
+        );
+        assert_eq!(id_of(&json!({"method": "x", "note": "\"id\": 5, {[\\"})), None);
+        let trailing = format!("{{\"params\":{{\"image\":\"{filler}\"}},\"id\" : -3 }}\n");
+        assert_eq!(LineReader::new(10).take(trailing.as_bytes()), [Line::TooLong(Some(json!(-3)))]);
+    }
+
+    #[test]
+    fn lines_around_one_that_is_too_long_are_read() {
+        let stream = format!("{{\"a\":1}}\n{}\n{{\"b\":2}}\n", "y".repeat(5000));
+        let mut lines = LineReader::new(100);
+        let found: Vec<Line> = stream.as_bytes().chunks(7).flat_map(|chunk| lines.take(chunk)).collect();
+        let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
+        assert_eq!(found, [whole("{\"a\":1}\n"), Line::TooLong(None), whole("{\"b\":2}\n")]);
+    }
+}
