@@ -161,7 +161,7 @@ fn blocks(image: usize, reading: Option<&Reading>) -> impl Iterator<Item = TextB
 fn measure(image: &Image, task: Task) -> Result<(Facts, Vec<Code>, Page)> {
     let picture = page::decode(image)?;
     let facts = Facts::of(&picture);
-    let grey = picture.into_luma8();
+    let grey = page::contrast_grey(&picture);
     let codes = if task == Task::Describe { codes::find(&grey) } else { Vec::new() };
     Ok((facts, codes, Page::new(grey)))
 }

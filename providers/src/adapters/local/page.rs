@@ -30,6 +30,23 @@ pub(super) fn decode(image: &Image) -> Result<DynamicImage> {
     reader.decode().map_err(|error| Error::new(ErrorKind::InvalidRequest, "decoding the image").caused_by(error))
 }
 
+/// The grey in which text stands out most: the darkest of each pixel's channels on light paper, where ink may be
+/// blue or red, and the lightest on dark screens.
+pub(super) fn contrast_grey(picture: &DynamicImage) -> GrayImage {
+    let rgb = match picture {
+        DynamicImage::ImageLuma8(grey) => return grey.clone(),
+        other => other.to_rgb8(),
+    };
+    let light = rgb.pixels().map(|pixel| u64::from(pixel.0[1])).sum::<u64>()
+        > 127 * u64::from(rgb.width()) * u64::from(rgb.height());
+    let level = |[red, green, blue]: [u8; 3]| if light { red.min(green).min(blue) } else { red.max(green).max(blue) };
+    let mut grey = GrayImage::new(rgb.width(), rgb.height());
+    for (target, source) in grey.iter_mut().zip(rgb.pixels()) {
+        *target = level(source.0);
+    }
+    grey
+}
+
 /// Quarter turns clockwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -75,8 +92,16 @@ impl Page {
     }
 
     /// The same page with `factor` times as many pixels along each side.
-    pub(super) fn scaled(&self, factor: f64) -> Self {
+    fn scaled(&self, factor: f64) -> Self {
         let grey = scaled(&self.grey, factor);
+        Self { grey, scale: self.scale * factor, ..self.clone() }
+    }
+
+    /// The same page enlarged and softened by `softness` pixels of the image, which joins the dots of cheap printers.
+    pub(super) fn magnified(&self, factor: f64, softness: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "a factor has few digits")]
+        let sigma = (softness * factor) as f32;
+        let grey = imageops::blur(&scaled(&self.grey, factor), sigma);
         Self { grey, scale: self.scale * factor, ..self.clone() }
     }
 
@@ -102,7 +127,7 @@ impl Page {
             let cell = rows.flat_map(|row| (x * CELL..((x + 1) * CELL).min(width)).map(move |column| (column, row)));
             image::Luma([cell.map(|(column, row)| self.grey.get_pixel(column, row).0[0]).max().unwrap_or(255)])
         });
-        let background = resized(&brightest, width, height);
+        let background = resampled(&brightest, width, height, fir::FilterType::Bilinear);
         let mut grey = self.grey.clone();
         for (pixel, light) in grey.iter_mut().zip(background.iter()) {
             let relative = u32::from(*pixel) * 255 / u32::from(*light).max(1);
@@ -113,7 +138,7 @@ impl Page {
 
     /// How far the brightness of the background wanders over the page, in grey levels.
     pub(super) fn shading(&self) -> u8 {
-        let coarse = resized(&self.grey, 16, 16);
+        let coarse = resampled(&self.grey, 16, 16, fir::FilterType::Box);
         let (low, high) = coarse.iter().fold((255, 0), |(low, high), level| (low.min(*level), high.max(*level)));
         high.saturating_sub(low)
     }
@@ -158,21 +183,25 @@ impl Page {
     }
 }
 
-/// A picture with `factor` times as many pixels along each side.
+/// A picture with `factor` times as many pixels along each side. Lanczos3 keeps the edges of letters.
 pub(super) fn scaled(grey: &GrayImage, factor: f64) -> GrayImage {
+    let (width, height) = scaled_size(grey, factor);
+    resampled(grey, width, height, fir::FilterType::Lanczos3)
+}
+
+fn scaled_size(grey: &GrayImage, factor: f64) -> (u32, u32) {
     let side = |pixels: u32| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sides are small and positive")]
         let side = (f64::from(pixels) * factor).round() as u32;
         side.max(1)
     };
-    resized(grey, side(grey.width()), side(grey.height()))
+    (side(grey.width()), side(grey.height()))
 }
 
-/// Resamples with Lanczos3, which keeps the edges of letters.
 #[expect(clippy::expect_used, reason = "each says why it cannot happen")]
-fn resized(grey: &GrayImage, width: u32, height: u32) -> GrayImage {
+fn resampled(grey: &GrayImage, width: u32, height: u32, filter: fir::FilterType) -> GrayImage {
     let mut target = Pixels::new(width, height, fir::PixelType::U8);
-    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Lanczos3));
+    let options = fir::ResizeOptions::new().resize_alg(fir::ResizeAlg::Convolution(filter));
     let source = fir::images::ImageRef::new(grey.width(), grey.height(), grey.as_raw(), fir::PixelType::U8)
         .expect("one byte a pixel is what a grey image holds");
     fir::Resizer::new().resize(&source, &mut target, &options).expect("both images are grey, and neither is empty");
@@ -194,7 +223,7 @@ mod tests {
         check(Turn::Half, Rect { left: 70, top: 35, right: 90, bottom: 40 });
         check(Turn::ThreeQuarters, Rect { left: 20, top: 70, right: 25, bottom: 90 });
         let doubled = Rect { left: 20, top: 40, right: 60, bottom: 50 };
-        assert_eq!(page.scaled(2.0).in_image(doubled), mark);
+        assert_eq!(page.magnified(2.0, 0.4).in_image(doubled), mark);
     }
 
     #[test]
@@ -203,6 +232,17 @@ mod tests {
         assert_eq!(page.longest(), 2600);
         let whole = Rect { left: 0, top: 0, right: page.grey.width(), bottom: page.grey.height() };
         assert_eq!(page.in_image(whole), Rect { left: 0, top: 0, right: 6000, bottom: 2000 });
+    }
+
+    #[test]
+    fn coloured_ink_stands_out_on_paper_and_on_screens() {
+        let drawn = |paper: [u8; 3], ink: [u8; 3]| {
+            let pixels = image::RgbImage::from_fn(20, 20, |x, _| image::Rgb(if x == 7 { ink } else { paper }));
+            let grey = contrast_grey(&DynamicImage::ImageRgb8(pixels));
+            grey.get_pixel(0, 0).0[0].abs_diff(grey.get_pixel(7, 0).0[0])
+        };
+        assert_eq!(drawn([255, 255, 255], [120, 120, 250]), 135);
+        assert_eq!(drawn([10, 10, 20], [60, 60, 240]), 220);
     }
 
     #[test]

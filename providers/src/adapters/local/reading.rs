@@ -82,6 +82,30 @@ impl Reading {
         text
     }
 
+    /// This reading, with what another reading of the same image is surer of: line by line, and lines that only the
+    /// other one found. The order of this reading is kept.
+    pub(super) fn merged(mut self, other: &Self) -> Self {
+        let mut free: Vec<&Word> = other.words().collect();
+        for line in &mut self.lines {
+            let place = Place::around(line.area());
+            let (theirs, rest): (Vec<&Word>, Vec<&Word>) = free.into_iter().partition(|word| place.holds(word.area));
+            free = rest;
+            // A reading that misses characters has to be surer by as much.
+            let share = (characters(theirs.iter().copied()) / characters(&line.words)).min(1.0);
+            if share >= 0.7 && mean(theirs.iter().copied()) * share > line.confidence() {
+                line.words = theirs.into_iter().cloned().collect();
+            }
+        }
+        let missing = |line: &&Line| {
+            line.confidence() >= SURE_ENOUGH && !self.lines.iter().any(|own| overlap(own.area(), line.area()))
+        };
+        for line in other.lines.iter().filter(missing).cloned().collect::<Vec<_>>() {
+            let below = self.lines.iter().position(|own| own.area().top > line.area().top);
+            self.lines.insert(below.unwrap_or(self.lines.len()), line);
+        }
+        self
+    }
+
     fn words(&self) -> impl Iterator<Item = &Word> {
         self.lines.iter().flat_map(|line| &line.words)
     }
@@ -98,12 +122,35 @@ impl Reading {
 
     /// Which of two readings of the same image is better: sure characters count, unsure ones count against.
     pub(super) fn score(&self) -> f32 {
-        let characters = |word: &Word| f32::from(u16::try_from(word.text.chars().count()).unwrap_or(u16::MAX));
         let worth = |word: &Word| match word.confidence {
-            sure if sure >= 60.0 => characters(word) * (sure / 100.0).powi(2),
-            _ => -2.0 * characters(word),
+            sure if sure >= 60.0 => word.length() * (sure / 100.0).powi(2),
+            _ => -2.0 * word.length(),
         };
         self.words().map(worth).sum()
+    }
+
+    /// This reading with each word spelled as several of the readings agree to spell it, weighed by how sure they are.
+    pub(super) fn voted(mut self, readings: &[Self]) -> Self {
+        let all: Vec<&Word> = readings.iter().flat_map(Self::words).collect();
+        for word in self.lines.iter_mut().flat_map(|line| &mut line.words) {
+            let votes: Vec<&Word> = all.iter().copied().filter(|vote| same_place(vote.area, word.area)).collect();
+            let supporters = |text: &str| {
+                votes.iter().filter(|vote| vote.text == text).map(|vote| vote.confidence).collect::<Vec<f32>>()
+            };
+            let weight = |vote: &Word| supporters(&vote.text).iter().sum::<f32>();
+            let elected = votes.iter().max_by(|one, other| weight(one).total_cmp(&weight(other)));
+            let elected = elected.filter(|elected| elected.text != word.text && supporters(&elected.text).len() > 1);
+            if let Some(elected) = elected {
+                *word = (*elected).clone();
+            }
+        }
+        self
+    }
+
+    /// How often the order of lines leads back up the image, as it does between columns.
+    pub(super) fn jumps(&self) -> usize {
+        let back_up = |pair: &&[Line]| pair[1].area().bottom <= pair[0].area().top;
+        self.lines.windows(2).filter(back_up).count()
     }
 
     /// The median height of words on the page as it was read, in pixels.
@@ -123,12 +170,69 @@ impl Reading {
     }
 }
 
+/// A line that only one of two readings found must be this sure to be taken over.
+const SURE_ENOUGH: f32 = 50.0;
+
+impl Word {
+    fn length(&self) -> f32 {
+        f32::from(u16::try_from(self.text.chars().count()).unwrap_or(u16::MAX))
+    }
+}
+
+fn characters<'a>(words: impl IntoIterator<Item = &'a Word>) -> f32 {
+    words.into_iter().map(Word::length).sum()
+}
+
 fn mean<'a>(words: impl IntoIterator<Item = &'a Word>) -> f32 {
-    let (sum, weight) = words.into_iter().fold((0.0, 0.0), |(sum, weight), word| {
-        let characters = f32::from(u16::try_from(word.text.chars().count()).unwrap_or(u16::MAX));
-        (sum + word.confidence * characters, weight + characters)
-    });
+    let (sum, weight) = words
+        .into_iter()
+        .fold((0.0, 0.0), |(sum, weight), word| (sum + word.confidence * word.length(), weight + word.length()));
     if weight > 0.0 { sum / weight } else { 0.0 }
+}
+
+/// Where the words of a line may have their middles in another reading: a little longer than the line and a little
+/// thinner, whichever way it runs.
+struct Place {
+    across: std::ops::RangeInclusive<f64>,
+    down: std::ops::RangeInclusive<f64>,
+}
+
+impl Place {
+    fn around(area: Rect) -> Self {
+        let (width, height) = (f64::from(area.right - area.left), f64::from(area.bottom - area.top));
+        let thickness = width.min(height);
+        let (longer, thinner) = (thickness, -0.1 * thickness);
+        let (across, down) = if width >= height { (longer, thinner) } else { (thinner, longer) };
+        Self {
+            across: f64::from(area.left) - across..=f64::from(area.right) + across,
+            down: f64::from(area.top) - down..=f64::from(area.bottom) + down,
+        }
+    }
+
+    fn holds(&self, area: Rect) -> bool {
+        let middle = |low: u32, high: u32| f64::midpoint(f64::from(low), f64::from(high));
+        self.across.contains(&middle(area.left, area.right)) && self.down.contains(&middle(area.top, area.bottom))
+    }
+}
+
+/// Whether two words cover the same ground: most of the wider one, and half of the lower one.
+fn same_place(one: Rect, other: Rect) -> bool {
+    let shared = |low: u32, high: u32| f64::from(high.saturating_sub(low));
+    let across = shared(one.left.max(other.left), one.right.min(other.right));
+    let down = shared(one.top.max(other.top), one.bottom.min(other.bottom));
+    let width = f64::from((one.right - one.left).max(other.right - other.left));
+    let height = f64::from((one.bottom - one.top).min(other.bottom - other.top));
+    across > 0.7 * width && down > 0.5 * height
+}
+
+/// Whether two lines stand in the same place: they share a third of the thinner one, and some of its length.
+fn overlap(one: Rect, other: Rect) -> bool {
+    let shared = |low: u32, high: u32, size: u32| high.saturating_sub(low) > size * 3 / 10;
+    let down = (one.bottom - one.top).min(other.bottom - other.top);
+    let across = (one.right - one.left).min(other.right - other.left);
+    let (thin_down, thin_across) = if down <= across { (down, 0) } else { (0, across) };
+    shared(one.top.max(other.top), one.bottom.min(other.bottom), thin_down)
+        && shared(one.left.max(other.left), one.right.min(other.right), thin_across)
 }
 
 /// A row of the table: level, page, block, paragraph, line, word, left, top, width, height, confidence, text.
@@ -174,6 +278,28 @@ mod tests {
         assert_eq!(reading.median_height(), Some(12));
         assert_eq!(reading.clone().without_noise().text(), "TOTAL 25.41\nThank");
         assert!(reading.clone().without_noise().score() > reading.score());
+    }
+
+    #[test]
+    fn the_surer_reading_of_each_line_is_kept() {
+        let row = |line: u32, top: u32, confidence: u32, text: &str| {
+            format!("5\t1\t1\t1\t{line}\t1\t10\t{top}\t80\t12\t{confidence}\t{text}\n")
+        };
+        let read = |rows: &[String]| Reading::from_tsv(&rows.concat(), &Page::new(GrayImage::new(200, 100)));
+        let first = read(&[row(1, 10, 90, "Milk"), row(2, 50, 40, "T0TAI")]);
+        let second =
+            read(&[row(1, 11, 70, "Mi1k"), row(2, 30, 80, "Bread"), row(3, 51, 95, "TOTAL"), row(4, 80, 20, "~~~~")]);
+        assert_eq!(first.merged(&second).text(), "Milk\nBread\nTOTAL");
+    }
+
+    #[test]
+    fn words_are_spelled_as_most_readings_have_them() {
+        let read = |confidence: u32, text: &str| {
+            let row = format!("5\t1\t1\t1\t1\t1\t10\t10\t80\t12\t{confidence}\t{text}\n");
+            Reading::from_tsv(&row, &Page::new(GrayImage::new(200, 100)))
+        };
+        let readings = [read(75, "30.96"), read(60, "30.90"), read(50, "30.90")];
+        assert_eq!(readings[0].clone().voted(&readings).text(), "30.90");
     }
 
     #[test]
