@@ -35,3 +35,5 @@ pub mod wire;
 pub mod adapters;
 pub mod catalog;
 pub mod http;
+#[cfg(feature = "testkit")]
+pub mod testkit;

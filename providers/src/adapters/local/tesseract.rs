@@ -121,7 +121,7 @@ impl Tesseract {
         readings.push(reading);
         // The order of lines comes from the first: where a look splits rows into columns, it jumps back up.
         readings.sort_by(|one, other| one.jumps().cmp(&other.jumps()).then(other.score().total_cmp(&one.score())));
-        let merged = readings.iter().skip(1).fold(readings[0].clone(), |best, other| best.merged(other));
+        let merged = readings.iter().skip(1).fold(readings[0].clone(), Reading::merged);
         merged.voted(&readings)
     }
 

@@ -1,0 +1,55 @@
+//! What tests need to hold any provider, and any layer around one, to the same promises. Behind the feature `testkit`.
+
+mod behaviour;
+mod scripted;
+mod upstream;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::image::{Format, Image};
+use crate::request::{CacheMode, CallCtx, Caller, Detail, ModelId, Output, Sampling, Task, VisionRequest};
+
+pub use self::behaviour::{Expected, behaves};
+pub use self::scripted::{Scripted, Step, card};
+pub use self::upstream::{Play, Received, Upstream};
+
+/// Circumstances with this much time.
+#[must_use]
+pub fn ctx(patience: Duration) -> CallCtx {
+    CallCtx {
+        request_id: "test".into(),
+        caller: Caller::local(),
+        deadline: Instant::now() + patience,
+        cache: CacheMode::Use,
+    }
+}
+
+/// A white PNG of this size, with one pixel that `mark` sets apart from others.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "tests vouch for what they draw")]
+#[expect(clippy::expect_used, reason = "encoding into memory cannot fail")]
+pub fn image(width: u32, height: u32, mark: u8) -> Image {
+    let mut pixels = image::RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
+    pixels.put_pixel(0, 0, image::Rgb([mark, 0, 0]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    pixels.write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG in memory");
+    Image::vouched(Bytes::from(bytes.into_inner()), Format::Png, width, height)
+}
+
+/// A plain question about one image.
+#[must_use]
+pub fn request(model: &str, task: Task) -> VisionRequest {
+    VisionRequest {
+        model: ModelId::from(model),
+        task,
+        system: None,
+        prompt: "What is this?".into(),
+        images: vec![image(32, 32, 1)],
+        output: Output::Text,
+        detail: Detail::Auto,
+        sampling: Sampling::default(),
+    }
+}

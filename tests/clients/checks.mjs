@@ -1,0 +1,94 @@
+// What both TypeScript clients check. `session` is { version, listTools(), callTool(name, args, options), close() }.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export const { BINARY, CONFIG, URL: url, TRANSPORT, ERA, CHECK, RECEIPT, FOLDER } = process.env;
+export const isHttp = TRANSPORT === 'http';
+export const info = { name: 'visiongate-check', version: '1.0.0' };
+
+const image = isHttp ? `data:image/png;base64,${readFileSync(RECEIPT, 'base64')}` : RECEIPT;
+const ocr = { image, task: 'ocr' };
+const slow = { ...ocr, model: 'slow', cache: 'bypass' };
+const slowPid = `${FOLDER}/slow.pid`;
+
+const checks = {
+    async protocol({ version }) {
+        assert.equal(version, ERA === 'legacy' ? '2025-11-25' : '2026-07-28');
+    },
+    async tools_list({ listTools }) {
+        const { tools } = await listTools();
+        assert.deepEqual(tools.map((tool) => tool.name).sort(), ['analyze_image', 'list_models']);
+        const size = Buffer.byteLength(JSON.stringify({ tools }));
+        assert.ok(size < 6144, `${size} bytes`);
+    },
+    async list_models({ callTool }) {
+        const { isError, structuredContent } = await callTool('list_models', {});
+        assert.ok(!isError && structuredContent.providers.some((provider) => provider.name === 'local'));
+    },
+    async analyze_image({ callTool }) {
+        expectTotal(await callTool('analyze_image', ocr));
+    },
+    async failing_call({ callTool }) {
+        const { isError, structuredContent } = await callTool('analyze_image', { image: '/nonexistent.png' });
+        assert.ok(isError && structuredContent.error.code, JSON.stringify(structuredContent));
+    },
+    async path_refused({ callTool }) {
+        const { isError, structuredContent } = await callTool('analyze_image', { image: RECEIPT, task: 'ocr' });
+        assert.ok(isError);
+        assert.equal(structuredContent.error.code, 'UNSAFE_PATH');
+    },
+    async progress({ callTool }) {
+        const signs = [];
+        expectTotal(await callTool('analyze_image', slow, { onprogress: ({ progress }) => signs.push(progress) }));
+        assert.ok(signs.length >= 2 && signs.every((sign, n) => n === 0 || sign > signs[n - 1]), `progress ${signs}`);
+    },
+    async cancel({ callTool }) {
+        rmSync(slowPid, { force: true });
+        const controller = new AbortController();
+        const call = callTool('analyze_image', slow, { signal: controller.signal });
+        const refused = assert.rejects(call);
+        await until(() => existsSync(slowPid), 'the call never began');
+        controller.abort('no longer needed');
+        await refused;
+        await until(() => !isRunning(Number(readFileSync(slowPid))), 'the call went on');
+        assert.ok(!(await callTool('list_models', {})).isError);
+    },
+};
+
+function expectTotal({ isError, content, structuredContent }) {
+    assert.ok(!isError, content[0].text);
+    assert.match(content[0].text, /25\.41/);
+    assert.match(structuredContent.detected_text, /25\.41/);
+}
+
+async function until(condition, otherwise) {
+    for (let round = 0; round < 60; round++) {
+        if (condition()) return;
+        await sleep(50);
+    }
+    assert.fail(otherwise);
+}
+
+function isRunning(pid) {
+    try {
+        return process.kill(pid, 0);
+    } catch {
+        return false;
+    }
+}
+
+export async function run(session) {
+    for (const [name, check] of Object.entries(checks)) {
+        if (name === 'path_refused' && !isHttp) continue;
+        try {
+            await Promise.race([check(session), sleep(20_000).then(() => assert.fail('no end within 20 s'))]);
+            console.log(`ok ${CHECK} ${name}`);
+        } catch (failure) {
+            console.log(`FAIL ${CHECK} ${name}: ${String(failure.message).replace(/\s+/g, ' ').slice(0, 300)}`);
+        }
+    }
+    await session.close();
+    process.exit(0);
+}

@@ -1,0 +1,150 @@
+"""The Python SDK, 1.x or 2.x, whichever is installed. Called by run.sh."""
+
+import base64
+import json
+import os
+import sys
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import anyio
+import mcp
+
+TRANSPORT, ERA, CHECK = os.environ["TRANSPORT"], os.environ["ERA"], os.environ["CHECK"]
+RECEIPT = os.environ["RECEIPT"]
+SLOW_PID = Path(os.environ["FOLDER"], "slow.pid")
+IS_V2 = version("mcp").startswith("2.")
+
+IMAGE = RECEIPT
+if TRANSPORT == "http":
+    IMAGE = "data:image/png;base64," + base64.b64encode(Path(RECEIPT).read_bytes()).decode()
+OCR = {"image": IMAGE, "task": "ocr"}
+SLOW = OCR | {"model": "slow", "cache": "bypass"}
+
+
+# ---- the two SDKs, made alike: (session, protocol version) ----
+
+
+def stdio():
+    return mcp.StdioServerParameters(command=os.environ["BINARY"], args=["--config", os.environ["CONFIG"], "mcp"])
+
+
+@asynccontextmanager
+async def connect_v2():
+    mode = {"legacy": "legacy", "modern": "2026-07-28", "auto": "auto"}[ERA]
+    async with mcp.Client(os.environ["URL"] if TRANSPORT == "http" else stdio(), mode=mode) as client:
+        yield client, client.protocol_version
+
+
+@asynccontextmanager
+async def connect_v1():
+    from mcp.client.stdio import stdio_client
+    from mcp.client.streamable_http import streamable_http_client
+
+    transport = streamable_http_client(os.environ["URL"]) if TRANSPORT == "http" else stdio_client(stdio())
+    async with transport as (reader, writer, *_), mcp.ClientSession(reader, writer) as session:
+        yield session, (await session.initialize()).protocolVersion
+
+
+def as_sent(model):
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+# ---- the checks ----
+
+
+async def check_protocol(_, protocol):
+    assert protocol == ("2025-11-25" if ERA == "legacy" else "2026-07-28"), protocol
+
+
+async def check_tools_list(session, _):
+    tools = as_sent(await session.list_tools())["tools"]
+    assert {tool["name"] for tool in tools} == {"analyze_image", "list_models"}, tools
+    size = len(json.dumps({"tools": tools}, separators=(",", ":")).encode())
+    assert size < 6144, f"{size} bytes"
+
+
+async def check_list_models(session, _):
+    result = as_sent(await session.call_tool("list_models", {}))
+    assert not result["isError"], result
+    assert "local" in [provider["name"] for provider in result["structuredContent"]["providers"]], result
+
+
+async def check_analyze_image(session, _):
+    expect_total(as_sent(await session.call_tool("analyze_image", OCR)))
+
+
+async def check_path_refused(session, _):
+    result = as_sent(await session.call_tool("analyze_image", {"image": RECEIPT, "task": "ocr"}))
+    assert result["isError"] and result["structuredContent"]["error"]["code"] == "UNSAFE_PATH", result
+
+
+async def check_failing_call(session, _):
+    result = as_sent(await session.call_tool("analyze_image", {"image": "/nonexistent.png"}))
+    assert result["isError"] and result["structuredContent"]["error"]["code"], result
+
+
+async def check_progress(session, _):
+    signs = []
+
+    async def note(progress, total, message):
+        signs.append(progress)
+
+    expect_total(as_sent(await session.call_tool("analyze_image", SLOW, progress_callback=note)))
+    assert len(signs) >= 2 and all(one < next for one, next in zip(signs, signs[1:])), signs
+
+
+async def check_cancel(session, _):
+    SLOW_PID.unlink(missing_ok=True)
+    async with anyio.create_task_group() as group:
+        group.start_soon(session.call_tool, "analyze_image", SLOW)
+        await until(SLOW_PID.exists, "the call never began")
+        group.cancel_scope.cancel()
+    await until(lambda: not is_running(int(SLOW_PID.read_text())), "the call went on")
+    assert not as_sent(await session.call_tool("list_models", {}))["isError"]
+
+
+def expect_total(result):
+    assert not result["isError"], result
+    assert "25.41" in result["content"][0]["text"], result["content"]
+    assert "25.41" in result["structuredContent"]["detected_text"], result["structuredContent"]
+
+
+async def until(condition, otherwise):
+    for _ in range(60):
+        if condition():
+            return
+        await anyio.sleep(0.05)
+    raise AssertionError(otherwise)
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def main():
+    checks = [check_protocol, check_tools_list, check_list_models, check_analyze_image, check_failing_call]
+    if TRANSPORT == "http":
+        checks.append(check_path_refused)
+    checks.append(check_progress)
+    if IS_V2:
+        checks.append(check_cancel)
+    async with connect_v2() if IS_V2 else connect_v1() as (session, protocol):
+        for check in checks:
+            name = check.__name__.removeprefix("check_")
+            try:
+                with anyio.fail_after(20):
+                    await check(session, protocol)
+                print(f"ok {CHECK} {name}", flush=True)
+            except Exception as failure:
+                reason = " ".join(repr(failure).split())
+                print(f"FAIL {CHECK} {name}: {reason[:300]}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(anyio.run(main))
