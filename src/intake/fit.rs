@@ -196,7 +196,7 @@ impl Work {
             self.shrink(target);
             self.orient(header.orientation);
         }
-        let (bytes, format) = self.encode(wish)?;
+        let (bytes, format) = self.encode(wish, header.format)?;
         if !is_same(header.format, format) {
             self.steps.push(Step::Converted);
         }
@@ -244,12 +244,13 @@ impl Work {
         self.steps.push(Step::Resized);
     }
 
-    /// Encodes as PNG what is drawn and as JPEG what was photographed, then gives up quality and at last size until
-    /// the model's limit on bytes is met.
-    fn encode(&mut self, wish: &Wish) -> Result<(Bytes, Format)> {
+    /// Encodes as PNG what is drawn and as JPEG what was photographed or was JPEG before, then gives up quality and at
+    /// last size until the model's limit on bytes is met.
+    fn encode(&mut self, wish: &Wish, from: ImageFormat) -> Result<(Bytes, Format)> {
         let limits = &wish.limits;
         let takes = |format| limits.formats.contains(&format);
-        if takes(Format::Png) && (is_graphic(&self.picture) || !takes(Format::Jpeg)) {
+        let drawn = from != ImageFormat::Jpeg && is_graphic(&self.picture);
+        if takes(Format::Png) && (drawn || !takes(Format::Jpeg)) {
             let bytes = png(&self.picture)?;
             if bytes.len() <= limits.max_bytes {
                 return Ok((bytes.into(), Format::Png));

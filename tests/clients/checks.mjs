@@ -11,7 +11,7 @@ export const info = { name: 'visiongate-check', version: '1.0.0' };
 const image = isHttp ? `data:image/png;base64,${readFileSync(RECEIPT, 'base64')}` : RECEIPT;
 const ocr = { image, task: 'ocr' };
 const slow = { ...ocr, model: 'slow', cache: 'bypass' };
-const slowPid = `${FOLDER}/slow.pid`;
+const alive = `${FOLDER}/slow.alive`;
 
 const checks = {
     async protocol({ version }) {
@@ -45,14 +45,17 @@ const checks = {
         assert.ok(signs.length >= 2 && signs.every((sign, n) => n === 0 || sign > signs[n - 1]), `progress ${signs}`);
     },
     async cancel({ callTool }) {
-        rmSync(slowPid, { force: true });
+        rmSync(alive, { force: true });
         const controller = new AbortController();
         const call = callTool('analyze_image', slow, { signal: controller.signal });
         const refused = assert.rejects(call);
-        await until(() => existsSync(slowPid), 'the call never began');
+        while (!existsSync(alive)) await sleep(50);
         controller.abort('no longer needed');
         await refused;
-        await until(() => !isRunning(Number(readFileSync(slowPid))), 'the call went on');
+        await sleep(1000);
+        rmSync(alive);
+        await sleep(600);
+        assert.ok(!existsSync(alive), 'the work went on');
         assert.ok(!(await callTool('list_models', {})).isError);
     },
 };
@@ -63,25 +66,11 @@ function expectTotal({ isError, content, structuredContent }) {
     assert.match(structuredContent.detected_text, /25\.41/);
 }
 
-async function until(condition, otherwise) {
-    for (let round = 0; round < 60; round++) {
-        if (condition()) return;
-        await sleep(50);
-    }
-    assert.fail(otherwise);
-}
-
-function isRunning(pid) {
-    try {
-        return process.kill(pid, 0);
-    } catch {
-        return false;
-    }
-}
-
 export async function run(session) {
     for (const [name, check] of Object.entries(checks)) {
         if (name === 'path_refused' && !isHttp) continue;
+        // Over HTTP, the old era has no session here that a cancellation could refer to.
+        if (name === 'cancel' && isHttp && ERA === 'legacy') continue;
         try {
             await Promise.race([check(session), sleep(20_000).then(() => assert.fail('no end within 20 s'))]);
             console.log(`ok ${CHECK} ${name}`);

@@ -13,7 +13,7 @@ import mcp
 
 TRANSPORT, ERA, CHECK = os.environ["TRANSPORT"], os.environ["ERA"], os.environ["CHECK"]
 RECEIPT = os.environ["RECEIPT"]
-SLOW_PID = Path(os.environ["FOLDER"], "slow.pid")
+ALIVE = Path(os.environ["FOLDER"], "slow.alive")
 IS_V2 = version("mcp").startswith("2.")
 
 IMAGE = RECEIPT
@@ -96,12 +96,16 @@ async def check_progress(session, _):
 
 
 async def check_cancel(session, _):
-    SLOW_PID.unlink(missing_ok=True)
+    ALIVE.unlink(missing_ok=True)
     async with anyio.create_task_group() as group:
         group.start_soon(session.call_tool, "analyze_image", SLOW)
-        await until(SLOW_PID.exists, "the call never began")
+        while not ALIVE.exists():
+            await anyio.sleep(0.05)
         group.cancel_scope.cancel()
-    await until(lambda: not is_running(int(SLOW_PID.read_text())), "the call went on")
+    await anyio.sleep(1)
+    ALIVE.unlink()
+    await anyio.sleep(0.6)
+    assert not ALIVE.exists(), "the work went on"
     assert not as_sent(await session.call_tool("list_models", {}))["isError"]
 
 
@@ -111,28 +115,13 @@ def expect_total(result):
     assert "25.41" in result["structuredContent"]["detected_text"], result["structuredContent"]
 
 
-async def until(condition, otherwise):
-    for _ in range(60):
-        if condition():
-            return
-        await anyio.sleep(0.05)
-    raise AssertionError(otherwise)
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 async def main():
     checks = [check_protocol, check_tools_list, check_list_models, check_analyze_image, check_failing_call]
     if TRANSPORT == "http":
         checks.append(check_path_refused)
     checks.append(check_progress)
-    if IS_V2:
+    # SDK 1.x never tells the server. Over HTTP, the old era has no session here that a cancellation could refer to.
+    if IS_V2 and (TRANSPORT, ERA) != ("http", "legacy"):
         checks.append(check_cancel)
     async with connect_v2() if IS_V2 else connect_v1() as (session, protocol):
         for check in checks:

@@ -61,6 +61,8 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor)
 struct Lines {
     incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
+    /// Set by the first request. rmcp ends the connection when a notification comes before it.
+    begun: bool,
 }
 
 impl Lines {
@@ -73,7 +75,7 @@ impl Lines {
         let (outgoing, leaving) = mpsc::channel(QUEUE);
         supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), supervisor.stopping().clone()));
         supervisor.spawn("stdout", write_lines(output, leaving));
-        Self { incoming, outgoing: Some(outgoing) }
+        Self { incoming, outgoing: Some(outgoing), begun: false }
     }
 }
 
@@ -93,7 +95,13 @@ impl Transport<RoleServer> for Lines {
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
-        self.incoming.recv().await
+        loop {
+            let message = self.incoming.recv().await?;
+            self.begun |= matches!(message, JsonRpcMessage::Request(_));
+            if self.begun {
+                return Some(message);
+            }
+        }
     }
 
     async fn close(&mut self) -> Result<(), Self::Error> {

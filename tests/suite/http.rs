@@ -1,0 +1,271 @@
+//! MCP over HTTP with the real process on a real socket: good clients, slow ones, foreign ones and broken ones.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, timeout};
+use vision_providers::testkit::{Play, Upstream};
+
+use super::{PATIENCE, described, example};
+
+/// A server of this program.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    async fn start(envs: &[(&str, String)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_visiongate"));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env_remove("MISTRAL_API_KEY")
+            .env("XDG_CONFIG_HOME", "/nonexistent");
+        command.envs(envs.iter().map(|(name, value)| (*name, value))).env("VISIONGATE_LOG__FORMAT", "json");
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let line = timeout(PATIENCE, log.next_line()).await.expect("in time").expect("a line").expect("a line");
+        let line: Value = serde_json::from_str(&line).expect("a structured log");
+        let address = line["fields"]["address"].as_str().expect("an address").to_owned();
+        // What else it logs has to go somewhere, or it would stop at a full pipe.
+        tokio::task::spawn_local(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Self { child, address }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(&self.address).await.expect("a connection")
+    }
+
+    /// Sends raw text and reads until the server closes.
+    async fn raw(&self, text: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(text.as_bytes()).await.expect("it reads");
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Posts to `/mcp` with these headers more; gives status and body.
+    async fn post(&self, headers: &str, body: &str) -> (u16, Value) {
+        let head = format!(
+            "POST /mcp HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+            self.address,
+            body.len()
+        );
+        let answer = self.raw(&format!("{head}{body}")).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { body.lines().filter(|line| line.starts_with('{')).collect() } else { body.to_owned() };
+        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+    }
+
+    async fn call(&self, method: &str, params: Value) -> Value {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+        let (status, answer) = self.post("content-type: application/json\r\n", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+/// Runs a test with a place for tasks that only read logs.
+async fn locally(test: impl Future<Output = ()>) {
+    tokio::task::LocalSet::new().run_until(test).await;
+}
+
+const JSON: &str = "content-type: application/json\r\n";
+
+fn list() -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).to_string()
+}
+
+#[tokio::test]
+async fn tools_are_listed_and_called_without_a_session() {
+    locally(async {
+        let upstream = Upstream::start([Play::json(200, &described("A receipt.", "25.41"))]).await;
+        let server = Server::start(&[("MISTRAL_API_KEY", "k".into()), ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1"))]).await;
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        assert_eq!(server.call("initialize", params).await["result"]["serverInfo"]["name"], "visiongate");
+        assert_eq!(server.call("tools/list", json!({})).await["result"]["tools"].as_array().expect("tools").len(), 2);
+        let mut png = Vec::new();
+        tokio::fs::File::open(example("qr.png")).await.expect("an example").read_to_end(&mut png).await.expect("its bytes");
+        let uri = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png));
+        let call = |image: &str| json!({"name": "analyze_image", "arguments": {"image": image}});
+        let answer = server.call("tools/call", call(&uri)).await;
+        assert_eq!(answer["result"]["structuredContent"]["description"], "A receipt.");
+        let answer = server.call("tools/call", call(&example("qr.png"))).await;
+        assert_eq!(answer["result"]["structuredContent"]["error"]["code"], "UNSAFE_PATH");
+        let modern = "content-type: application/json\r\nmcp-protocol-version: 2026-07-28\r\nmcp-method: tools/list\r\n";
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
+        let body = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {"_meta": meta}}).to_string();
+        let (status, answer) = server.post(modern, &body).await;
+        assert_eq!((status, &answer["result"]["resultType"]), (200, &json!("complete")), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn strangers_and_malformed_requests_are_refused_by_status() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let body = list();
+        let host = |host: &str| {
+            format!(
+                "POST /mcp HTTP/1.1\r\n{host}connection: close\r\ncontent-length: {}\r\n{JSON}\r\n{body}",
+                body.len()
+            )
+        };
+        for (hosts, status) in [
+            ("host: evil.example\r\n", "403"),
+            ("host: 127.0.0.1\r\nhost: evil.example\r\n", "403"),
+            ("host: localhost:9999\r\n", "200"),
+            ("host: [::1]\r\n", "200"),
+            ("host: 127.0.0.1@evil.example\r\n", "403"),
+            ("host: localhost.evil.example\r\n", "403"),
+        ] {
+            let answer = server.raw(&host(hosts)).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{hosts}: {answer}");
+        }
+        for (headers, status) in [
+            (format!("{JSON}origin: https://evil.example\r\n"), 403),
+            (format!("{JSON}origin: null\r\n"), 403),
+            (format!("{JSON}origin: http://localhost:5173\r\n"), 200),
+            (format!("{JSON}content-encoding: gzip\r\n"), 415),
+            ("content-type: text/plain\r\n".to_owned(), 415),
+            (format!("{JSON}accept: */*\r\n"), 200),
+            (format!("{JSON}accept: application/json\r\n"), 200),
+        ] {
+            assert_eq!(server.post(&headers, &body).await.0, status, "{headers}");
+        }
+        let (status, answer) = server.post(JSON, "{\"jsonrpc\": ").await;
+        assert_eq!((status, &answer["error"]["code"]), (400, &json!(-32700)), "{answer}");
+        let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(server.post(JSON, &deep).await.0, 400);
+        assert_eq!(server.post(JSON, &list()).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn clients_that_drag_are_cut_off_while_others_are_served() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let address = &server.address;
+        let shapes = [
+            String::new(),
+            "POST /mc".to_owned(),
+            format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\nx-half"),
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+            format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\n{JSON}content-length: 1000\r\n\r\n{{"),
+            format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n"),
+        ];
+        let began = Instant::now();
+        let mut streams = Vec::new();
+        for shape in &shapes {
+            let mut stream = server.connect().await;
+            stream.write_all(shape.as_bytes()).await.expect("it reads");
+            streams.push(stream);
+        }
+        assert_eq!(server.post(JSON, &list()).await.0, 200);
+        for (stream, shape) in streams.iter_mut().zip(&shapes) {
+            let mut rest = Vec::new();
+            let closed =
+                timeout(Duration::from_secs(16).saturating_sub(began.elapsed()), stream.read_to_end(&mut rest)).await;
+            assert!(closed.is_ok(), "still open after {:?}: {shape:?}", began.elapsed());
+        }
+        assert_eq!(server.post(JSON, &list()).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sizes_are_bounded() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let huge = format!(
+            "POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}x-big: {}\r\ncontent-length: 0\r\n\r\n",
+            server.address,
+            "x".repeat(64 << 10)
+        );
+        assert!(server.raw(&huge).await.starts_with("HTTP/1.1 431"), "large headers");
+        let many = "x-more: 1\r\n".repeat(100);
+        let many = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n{many}\r\n", server.address);
+        assert!(server.raw(&many).await.starts_with("HTTP/1.1 431"), "many headers");
+        let mut stream = server.connect().await;
+        let head =
+            format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}transfer-encoding: chunked\r\n\r\n", server.address);
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let chunk = [b"100000\r\n".to_vec(), vec![b'1'; 1 << 20], b"\r\n".to_vec()].concat();
+        for _ in 0..60 {
+            if stream.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+        // The answer may be lost when the server closes on unread data; the server itself must not be.
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert_eq!(server.post(JSON, &list()).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaving_cancels_the_vendors_call_within_a_second() {
+    locally(async {
+        let upstream = Upstream::start([Play::Silence]).await;
+        let server = Server::start(&[
+            ("MISTRAL_API_KEY", "k".into()),
+            ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
+            ("VISIONGATE_INTAKE__ROOTS", format!("[{:?}]", super::root().join("examples"))),
+        ])
+        .await;
+        let call = json!({"name": "analyze_image", "arguments": {"image": example("receipt.png")}});
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).to_string();
+        let head =
+            format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}content-length: {}\r\n\r\n", server.address, body.len());
+        let mut stream = server.connect().await;
+        stream.write_all(format!("{head}{body}").as_bytes()).await.expect("it reads");
+        while upstream.calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        drop(stream);
+        assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "the vendor was left hanging");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_was_begun() {
+    locally(async {
+        let slow = Play::Late(Duration::from_secs(2), Box::new(Play::json(200, &described("Late.", ""))));
+        let upstream = Upstream::start([slow]).await;
+        let mut server = Server::start(&[
+            ("MISTRAL_API_KEY", "k".into()),
+            ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
+            ("VISIONGATE_INTAKE__ROOTS", format!("[{:?}]", super::root().join("examples"))),
+        ])
+        .await;
+        let id = server.child.id().expect("it runs").to_string();
+        let call = json!({"name": "analyze_image", "arguments": {"image": example("receipt.png")}});
+        let stop = async {
+            while upstream.calls() == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+            assert!(status.success());
+        };
+        let (answer, ()) = tokio::join!(server.call("tools/call", call), stop);
+        assert_eq!(answer["result"]["structuredContent"]["description"], "Late.");
+        let status = timeout(PATIENCE, server.child.wait()).await.expect("it ends").expect("a status");
+        assert_eq!(status.code(), Some(0));
+    })
+    .await;
+}

@@ -1,0 +1,167 @@
+//! The rules of the house that a compiler does not know: files that say what they are, floors that import downwards,
+//! figures with sources, recordings without keys.
+
+use std::path::{Path, PathBuf};
+
+use vision_providers::catalog::Catalog;
+
+use super::root;
+
+fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, ending: &str, found: &mut Vec<(PathBuf, String)>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, ending, found);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let text = std::fs::read_to_string(&path).expect("a text");
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), ending, &mut found);
+    assert!(!found.is_empty(), "nothing in {folder}");
+    found
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    ["src", "providers/src", "tests"].into_iter().flat_map(|folder| files(folder, ".rs")).collect()
+}
+
+#[test]
+fn every_file_opens_by_saying_what_it_is() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "{} does not", path.display());
+    }
+}
+
+#[test]
+fn no_file_is_named_after_nothing() {
+    for (path, _) in sources() {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(
+            !["utils", "util", "helpers", "common", "misc", "shared"].contains(&name.as_str()),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+/// The rooms of the gateway by floor: a room imports from its own floor's siblings only where that is named here.
+const FLOORS: [(&str, u8); 14] = [
+    ("surface", 6),
+    ("assemble", 5),
+    ("config", 4),
+    ("gateway", 4),
+    ("layers", 3),
+    ("router", 3),
+    ("tasks", 3),
+    ("intake", 2),
+    ("supervisor", 1),
+    ("telemetry", 4),
+    ("clean", 1),
+    ("failure", 1),
+    ("main", 8),
+    ("lib", 7),
+];
+
+fn floor(room: &str) -> u8 {
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == room)
+        .map_or_else(|| panic!("the room {room} has no floor"), |(_, floor)| *floor)
+}
+
+#[test]
+fn floors_import_downwards() {
+    // The configuration composes the settings of the rooms below it; assembling checks names that surfaces offer.
+    const NAMED: [(&str, &str); 3] = [("assemble", "surface"), ("telemetry", "config"), ("gateway", "clean")];
+    let source = root().join("src");
+    for (path, text) in files("src", ".rs") {
+        let inside = path.strip_prefix(&source).expect("below src");
+        let room = inside.components().next().expect("a room").as_os_str().to_string_lossy().replace(".rs", "");
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
+            let targets: Vec<&str> = match line.strip_prefix('{') {
+                Some(list) => list.split('}').next().unwrap_or_default().split(',').map(str::trim).collect(),
+                None => vec![line],
+            };
+            for target in targets {
+                let target = target.split([':', ';', ' ']).next().unwrap_or_default();
+                let down = target == room || floor(target) < floor(&room);
+                assert!(down || NAMED.contains(&(room.as_str(), target)), "{} imports {target}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn providers_know_nothing_of_the_gateway() {
+    for (path, text) in files("providers/src", ".rs") {
+        for banned in ["rmcp", "axum", "figment", "moka", "std::env::var", "clap"] {
+            assert!(
+                !text.contains(&format!("use {banned}")) && !text.contains(&format!("{banned}(")),
+                "{}: {banned}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn adapters_do_not_import_each_other() {
+    for (path, text) in files("providers/src/adapters", ".rs") {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let others = ["chat", "pixtral", "local"].into_iter().filter(|other| *other != name);
+        for other in others {
+            let excepted =
+                name == "mod" || (name == "pixtral" && other == "chat") || path.to_string_lossy().contains("local");
+            assert!(
+                excepted || !text.contains(&format!("use crate::adapters::{other}")),
+                "{} imports {other}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn rmcp_stays_in_its_folder_and_the_door() {
+    for (path, text) in files("src", ".rs") {
+        let allowed = path.to_string_lossy().contains("surface/mcp") || path.ends_with("surface/server.rs");
+        assert!(allowed || !text.contains("rmcp::"), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_kind_stands_in_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    for kind in Catalog::built_in().expect("the catalog").kinds() {
+        assert!(readme.contains(&format!("`{kind}`")), "{kind} has no row in the README");
+    }
+}
+
+#[test]
+fn recordings_hold_no_keys() {
+    for (path, text) in files("tests", ".snap") {
+        for mark in ["sk-", "Bearer ", "api_key", "authorization"] {
+            assert!(!text.contains(mark), "{} holds {mark}", path.display());
+        }
+    }
+}
+
+#[test]
+fn no_machine_stands_in_the_project() {
+    for folder in ["src", "providers", "tests", "examples", "scripts"] {
+        for ending in [".rs", ".md", ".toml", ".sh", ".py", ".mjs"] {
+            for (path, text) in walk_quietly(folder, ending) {
+                let place = ["/wo", "rk/"].concat();
+                assert!(!text.contains(&place), "{} names a path of some machine", path.display());
+            }
+        }
+    }
+}
+
+fn walk_quietly(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
+    std::panic::catch_unwind(|| files(folder, ending)).unwrap_or_default()
+}
