@@ -1,19 +1,22 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs clients bench examples
+.PHONY: help demo test install lint docs clients examples
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## install what is missing, build, and read the example receipt without any key
 	@scripts/install.sh demo
-	@cargo build --release --quiet --bin visiongate
+	cargo build --release --bin visiongate
 	@target/release/visiongate analyze examples/receipt.png
 
 test: ## install what the tests need, and run them all
 	@scripts/install.sh test
 	cargo test --workspace --all-features
+
+install: ## put the program into ~/.cargo/bin
+	cargo install --locked --path .
 
 lint: ## formatting, clippy with warnings denied, and the dependency rules where cargo-deny is installed
 	cargo fmt --all --check
@@ -22,6 +25,10 @@ lint: ## formatting, clippy with warnings denied, and the dependency rules where
 
 docs: ## the documentation, with broken links denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+clients: ## run real MCP clients against the program: Inspector, Python and TypeScript SDKs
+	cargo build --release --bin visiongate
+	tests/clients/run.sh
 
 examples: ## draw the example images anew
 	python3 -m venv target/draw

@@ -1,5 +1,6 @@
 //! Structured logs on standard error. Standard output belongs to answers and protocols.
 
+use tracing::error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -7,7 +8,13 @@ use crate::config::{LogFormat, LogLevel};
 
 /// Starts logging. Our own lines follow `level`; libraries only speak up when something is wrong, because some of
 /// them write whole requests, images included, at their finer levels.
+///
+/// A panic is logged by its place alone: its words may hold what a caller sent.
 pub fn start(level: LogLevel, format: LogFormat) {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(place, "a task panicked");
+    }));
     let own = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",

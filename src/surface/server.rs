@@ -102,12 +102,16 @@ fn routes(
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_max_request_body_bytes(LARGEST_MESSAGE)
-        // Hosts and origins are checked by our own guard, for every route alike.
+        // Hosts and origins are checked by our own guard, which takes exactly one host.
         .disable_allowed_hosts()
         .with_cancellation_token(stopping.child_token());
     let service =
         StreamableHttpService::new(move || Ok(mcp.clone()), Arc::new(NeverSessionManager::default()), settings);
-    let mcp = Router::new().route_service("/mcp", service).layer(from_fn(whole_body)).layer(from_fn(lenient));
+    let mcp = Router::new()
+        .route_service("/mcp", service)
+        .layer(from_fn(whole_body))
+        .layer(from_fn(lenient))
+        .layer(from_fn_with_state(Arc::new(guard), guarded));
     let ready = move || {
         let draining = draining.clone();
         async move {
@@ -118,11 +122,8 @@ fn routes(
             }
         }
     };
-    Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(ready))
-        .merge(mcp)
-        .layer(from_fn_with_state(Arc::new(guard), guarded))
+    // Health is asked for by address, by machines that know no name; it tells nothing.
+    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).merge(mcp)
 }
 
 /// The names by which this server may be called, and the pages that may call it.

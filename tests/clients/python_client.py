@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
@@ -92,7 +93,7 @@ async def check_progress(session, _):
         signs.append(progress)
 
     expect_total(as_sent(await session.call_tool("analyze_image", SLOW, progress_callback=note)))
-    assert len(signs) >= 2 and all(one < next for one, next in zip(signs, signs[1:])), signs
+    assert len(signs) >= 2 and all(one < other for one, other in pairwise(signs)), signs
 
 
 async def check_cancel(session, _):

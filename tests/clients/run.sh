@@ -34,7 +34,8 @@ once() {
     touch "$folder/.installed"
 }
 from_npm() {
-    once "$1" npm install --prefix "$installed/$1" --no-save --no-package-lock --no-audit --no-fund --loglevel=error "$2"
+    once "$1" npm install --prefix "$installed/$1" --no-save --no-package-lock --no-audit --no-fund \
+        --loglevel=error "$2"
 }
 from_pypi() {
     once "$1-venv" python3 -m venv "$installed/$1"
@@ -42,7 +43,8 @@ from_pypi() {
 }
 
 command -v tesseract >/dev/null || scripts/install.sh demo
-if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 22 || (a == 22 && b >= 19) ? 0 : 1)'; then
+# The Inspector wants Node 22.19.
+if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2219 ? 1 : 0)' 2>/dev/null; then
     from_npm "node-$NODE" "node@$NODE"
     PATH=$installed/node-$NODE/node_modules/.bin:$PATH
 fi
@@ -85,7 +87,8 @@ configure() {
 
 # Starts `visiongate serve` on a free port and sets url.
 serve() {
-    "$binary" --config "$1/config.toml" serve --listen 127.0.0.1:0 </dev/null 2>"$1/serve.log" &
+    touch "$1/serve.log"
+    "$binary" --config "$1/config.toml" serve --listen 127.0.0.1:0 </dev/null 2>>"$1/serve.log" &
     jobs="$jobs $!"
     for _ in $(seq 100); do
         url=$(grep -oEm1 '127\.0\.0\.1:[1-9][0-9]*' "$1/serve.log" || true)
@@ -104,7 +107,8 @@ checks() {
     shift 2
     for transport in stdio http; do
         for era in $eras; do
-            CHECK="$transport $era $name" TRANSPORT=$transport ERA=$era timeout 90 "$@" 2>>"$FOLDER/client.log" ||
+            CHECK="$transport $era $name" TRANSPORT=$transport ERA=$era \
+                timeout --foreground 90 "$@" 2>>"$FOLDER/client.log" ||
                 echo "FAIL $transport $era $name ended with $?: see ${FOLDER#"$root/"}/client.log"
         done
     done | tee "$FOLDER/lines"

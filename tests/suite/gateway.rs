@@ -42,7 +42,7 @@ async fn one_request_yields_description_and_text_with_usage_and_cost() {
     assert_eq!(answer["model"], "mistral-medium-2604");
     assert_eq!(answer["model_requested"], "pixtral");
     assert_eq!(answer["usage"], json!({"input_tokens": 1210, "output_tokens": 96}));
-    assert!(answer.get("cost_usd").is_none(), "a server of one's own has no price: {answer}");
+    assert_eq!(answer["cost_usd"], json!(0.002_535));
     assert_eq!(answer["finish_reason"], "stop");
     assert_eq!((&answer["cached"], &answer["warnings"]), (&json!(false), &json!([])));
     assert_eq!(answer["route"]["rule"], "default");
@@ -55,11 +55,12 @@ async fn one_request_yields_description_and_text_with_usage_and_cost() {
 }
 
 #[tokio::test]
-async fn the_cost_is_that_of_the_card() {
-    let more = "[[providers.pixtral.models]]\nid = \"mistral-medium-latest\"\nprice = { input = 1.5, output = 7.5 }\n";
+async fn the_operators_price_is_what_counts() {
+    let more =
+        "[[providers.pixtral.models]]\nid = \"mistral-medium-latest\"\nprice = { input = 10.0, output = 100.0 }\n";
     let (gateway, _upstream) = behind([Play::json(200, &described("A receipt.", ""))], more).await;
     let reply = ask(&gateway, &about("receipt.png")).await.expect("an answer");
-    assert_eq!(answer::whole(&reply)["cost_usd"], json!(0.002_535));
+    assert_eq!(answer::whole(&reply)["cost_usd"], json!(0.0217));
 }
 
 #[tokio::test]

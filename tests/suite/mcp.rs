@@ -1,14 +1,22 @@
 //! MCP over stdio with the real process: both eras, cancellation down to the vendor's socket, messages too long.
 
 use base64::Engine as _;
+use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rmcp::ServiceExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
-use vision_providers::testkit::{Play, Upstream};
+use vision_providers::testkit::{Play, Scripted, Step, Upstream};
+use visiongate::intake::Door;
+use visiongate::layers::cache::{Cached, Memory};
+use visiongate::router::plan::{Backend, KeyState};
+use visiongate::supervisor::Supervisor;
+use visiongate::surface::mcp::Mcp;
 
 use super::{PATIENCE, described, example};
 
@@ -273,6 +281,49 @@ async fn nonsense_is_survived() {
     client.shake_hands().await;
     assert_eq!(client.call(6, "tools/list", json!({})).await["id"], 6);
     assert_eq!(client.exit_code().await, Some(0));
+}
+
+/// A gateway whose only provider is this one, bare or behind a cache.
+fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
+    let mut gateway = super::gateway("");
+    let backend = Backend { provider, kind: "scripted".into(), key: KeyState::NotNeeded };
+    gateway.roster.backends = BTreeMap::from([("scripted".to_owned(), backend)]);
+    gateway.roster.default = "scripted".into();
+    gateway.roster.fallback = Vec::new();
+    gateway
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_and_the_connection_lives_on() {
+    let scripted = || Arc::new(Scripted::new([Step::Panic]));
+    let memory = Memory::new(visiongate::layers::cache::Settings::default());
+    let cached = Arc::new(Cached::new(scripted(), memory, Supervisor::default()));
+    for provider in [scripted() as vision_providers::provider::Provider, cached] {
+        let mcp = Mcp::new(Arc::new(over(provider)), Door::Stdio, None);
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let serving = async move { mcp.serve(tokio::io::split(theirs)).await.expect("a handshake").waiting().await };
+        let asking = async move {
+            let (input, mut output) = tokio::io::split(ours);
+            let mut lines = BufReader::new(input).lines();
+            let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+            let calls = [
+                ("initialize", hello),
+                ("tools/call", analyze(&json!({"image": example("qr.png")}))),
+                ("tools/list", json!({})),
+            ];
+            let mut answers = Vec::new();
+            for (id, (method, params)) in (0..).zip(calls) {
+                let message = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+                output.write_all(format!("{message}\n").as_bytes()).await.expect("it reads");
+                let line =
+                    timeout(PATIENCE, lines.next_line()).await.expect("in time").expect("a line").expect("a line");
+                answers.push(serde_json::from_str::<Value>(&line).expect("JSON"));
+            }
+            assert_eq!(answers[1]["result"]["structuredContent"]["error"]["code"], "INTERNAL", "{}", answers[1]);
+            assert_eq!(answers[2]["id"], 2);
+        };
+        let (_, ()) = tokio::join!(serving, asking);
+    }
 }
 
 #[tokio::test]

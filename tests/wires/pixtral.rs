@@ -215,6 +215,18 @@ async fn the_hint_to_wait_is_kept() {
 }
 
 #[tokio::test]
+async fn rate_limit_headers_say_what_is_left_and_whether_waiting_helps() {
+    let limit = || Play::json(429, &json!({"message": "Requests rate limit exceeded"}));
+    let minute =
+        limit().header("x-ratelimit-remaining-req-minute", "0").header("x-ratelimit-remaining-tokens-minute", "480000");
+    let error = outcome(minute).await.expect_err("a limit");
+    assert_eq!((error.kind(), error.retry_verdict()), (ErrorKind::RateLimited, Retry::Later(None)));
+    assert!(error.to_string().contains("requests left this minute: 0, tokens left this minute: 480000"), "{error}");
+    let error = outcome(limit().header("x-ratelimit-remaining-tokens-month", "0")).await.expect_err("a limit");
+    assert_eq!((error.kind(), error.retry_verdict()), (ErrorKind::OutOfCredit, Retry::Never));
+}
+
+#[tokio::test]
 async fn a_vendor_that_echoes_the_key_does_not_get_it_shown() {
     let said = format!("your key Bearer {} is bad: {}", "sk-abc123", "A".repeat(300));
     let error = outcome(Play::json(401, &json!({"message": said}))).await.expect_err("refused");

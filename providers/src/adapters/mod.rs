@@ -77,10 +77,9 @@ fn remote<W: Wire>(
 fn cards(preset: &Preset, settings: &Settings) -> Result<Vec<ModelCard>, String> {
     let mut cards = preset.cards.clone();
     if !is_vendors_own(preset, settings.base_url.as_ref()) {
-        // Whoever hosts a model themselves decides how long it lives and what it costs.
+        // Whoever hosts a model themselves decides how long it lives. Prices stay: most other addresses are proxies.
         for card in &mut cards {
             card.retirement = None;
-            card.price = None;
         }
     }
     for own in &settings.models {

@@ -5,9 +5,11 @@
 //! rewritten by the catalog's successors, with a warning. Self-hosted Pixtral keeps its id.
 //! <https://docs.mistral.ai/api/>, read 2026-11-20.
 
+use http::HeaderMap;
+
 use crate::adapters::chat::{self, Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
 use crate::answer::Answer;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::JsonMode;
 use crate::request::VisionRequest;
 use crate::wire::{Incoming, Outgoing, Wire};
@@ -60,8 +62,30 @@ impl Wire for Pixtral {
     }
 
     fn read_error(&self, reply: &Incoming) -> Error {
-        chat::read_error(reply)
+        let error = chat::read_error(reply);
+        if error.kind() == ErrorKind::RateLimited { limited(error, &reply.headers) } else { error }
     }
+}
+
+/// What the rate-limit headers add to a refusal: how much is left of what, and whether waiting helps before the month
+/// is over.
+fn limited(error: Error, headers: &HeaderMap) -> Error {
+    const LEFT: [(&str, &str); 3] = [
+        ("x-ratelimit-remaining-req-minute", "requests left this minute"),
+        ("x-ratelimit-remaining-tokens-minute", "tokens left this minute"),
+        ("x-ratelimit-remaining-tokens-month", "tokens left this month"),
+    ];
+    let left = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
+    let month_is_over = left("x-ratelimit-remaining-tokens-month").is_some_and(|left| left <= 0);
+    let error = LEFT.iter().fold(error, |error, (name, words)| match left(name) {
+        Some(count) => error.with(words, count.to_string()),
+        None => error,
+    });
+    if month_is_over {
+        let spent = Error::new(ErrorKind::OutOfCredit, error.to_string());
+        return spent.advise("raise the monthly limit of the Mistral workspace, or choose another provider");
+    }
+    error
 }
 
 /// The day a deprecation header names, as `YYYY-MM-DD` where it can be read.

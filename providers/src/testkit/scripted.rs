@@ -21,6 +21,8 @@ pub enum Step {
     Fail(Error),
     /// Never answers.
     Hang,
+    /// Panics.
+    Panic,
     /// Answers with this text after so long.
     After(Duration, String),
 }
@@ -119,6 +121,7 @@ impl VisionProvider for Scripted {
         &self.cards
     }
 
+    #[expect(clippy::panic, reason = "the script says so")]
     async fn complete(&self, _: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         self.card(req.model.as_str()).admit(req)?;
         self.calls.fetch_add(1, Ordering::SeqCst);
@@ -130,6 +133,7 @@ impl VisionProvider for Scripted {
                 tokio::time::sleep(pause).await;
                 Ok(Answer::new(text, req.model.clone()))
             }
+            Some(Step::Panic) => panic!("scripted"),
             Some(Step::Hang) | None => std::future::pending().await,
         };
         call.finished = true;
