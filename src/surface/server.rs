@@ -49,6 +49,7 @@ const DRAIN: Duration = Duration::from_secs(25);
 
 /// Serves until the process is told to stop, then finishes what it has begun.
 pub async fn run(gateway: Arc<Gateway>, config: &Config, listen: Option<&str>, supervisor: Supervisor) -> ExitCode {
+    let mut stop = super::StopSignal::listen();
     let listen = listen.unwrap_or(&config.server.listen);
     let listener = match bind(listen, config.server.allow_unauthenticated).await {
         Ok(listener) => listener,
@@ -65,13 +66,13 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, listen: Option<&str>, s
     let connections = Connections::new(config.server.max_connections);
     tokio::select! {
         () = accept(listener, routes, connections, &supervisor, &draining) => {}
-        () = super::stop_signal() => {}
+        () = stop.told() => {}
     }
     draining.cancel();
     info!("stopping");
     tokio::select! {
         () = supervisor.drained(DRAIN) => {}
-        () = super::stop_signal() => warn!("told to stop twice: leaving at once"),
+        () = stop.told() => warn!("told to stop twice: leaving at once"),
     }
     supervisor.shut_down(Duration::from_secs(2)).await;
     ExitCode::SUCCESS

@@ -277,8 +277,22 @@ async fn nonsense_is_survived() {
     ] {
         client.send_text(line).await;
     }
-    client.send(&json!({"jsonrpc": "2.0", "id": 5, "method": "ping"})).await;
+    // Well-formed JSON that is no message is answered: a batch, an empty object, a number.
+    for _ in 0..3 {
+        assert_eq!(client.next().await["error"]["code"], -32600);
+    }
+    for early in [
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "id": 3, "result": {}}),
+    ] {
+        client.send(&early).await;
+        client.call(5, "ping", json!({})).await;
+        client.send(&early).await;
+    }
     client.shake_hands().await;
+    let wrong = client.call(7, "tools/call", json!({"name": "analyze_image", "arguments": [1]})).await;
+    assert_eq!(wrong["error"]["code"], -32602, "{wrong}");
+    assert_eq!(client.call(8, "no/such/method", json!({})).await["error"]["code"], -32601);
     assert_eq!(client.call(6, "tools/list", json!({})).await["id"], 6);
     assert_eq!(client.exit_code().await, Some(0));
 }
@@ -324,6 +338,15 @@ async fn a_panic_is_answered_and_the_connection_lives_on() {
         };
         let (_, ()) = tokio::join!(serving, asking);
     }
+}
+
+#[tokio::test]
+async fn a_last_line_without_an_end_is_answered() {
+    let mut client = Client::start(&[]);
+    let mut input = client.input.take().expect("an open pipe");
+    input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":\"ping\"}").await.expect("it reads");
+    drop(input);
+    assert_eq!(client.next().await["id"], 5);
 }
 
 #[tokio::test]

@@ -25,7 +25,9 @@ fn example(name: &str) -> Image {
     let path = format!("{}/../examples/{name}", env!("CARGO_MANIFEST_DIR"));
     let bytes = std::fs::read(path).expect("an example image");
     let decoded = image::load_from_memory(&bytes).expect("a picture");
-    Image::vouched(Bytes::from(bytes), Format::Png, decoded.width(), decoded.height())
+    let is_jpeg = bytes.starts_with(b"\xff\xd8");
+    let format = if is_jpeg { Format::Jpeg } else { Format::Png };
+    Image::vouched(Bytes::from(bytes), format, decoded.width(), decoded.height())
 }
 
 fn about(image: Image, task: Task) -> VisionRequest {
@@ -64,6 +66,11 @@ async fn a_description_says_what_was_measured_and_no_more() {
     assert!(description.contains("600 x 680 pixels"), "{description}");
     assert!(description.contains("A QR code says: https://example.org/visiongate?ticket=4711"), "{description}");
     assert!(description.contains("no vision model looked at the image"), "{description}");
+    // What the pattern of the code looks like to a reader of letters is no text.
+    assert_eq!(read(&answer.text)["detected_text"], "Scan me at the gate");
+    let photo = about(example("photo-rotated.jpg"), Task::Describe);
+    let answer = provider.complete(&ctx(PATIENCE), &photo).await.expect("text");
+    assert!(answer.text.contains("suggest a photo"), "{}", answer.text);
     let answer = provider.complete(&ctx(PATIENCE), &about(example("chart.png"), Task::Describe)).await.expect("text");
     assert!(answer.text.contains("suggest a chart or diagram"), "{}", answer.text);
     let answer = provider.complete(&ctx(PATIENCE), &about(example("page.png"), Task::Describe)).await.expect("text");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::ServiceExt as _;
-use rmcp::model::{ErrorData, JsonRpcMessage, NumberOrString};
+use rmcp::model::{ClientRequest, ErrorData, JsonRpcMessage, NumberOrString};
 use rmcp::service::{RoleServer, RxJsonRpcMessage, ServerInitializeError, TxJsonRpcMessage};
 use rmcp::transport::{Transport, stdio_pipes};
 use serde_json::Value;
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::intake::Door;
 use crate::supervisor::Supervisor;
+use crate::surface::StopSignal;
 
 /// Messages waiting in either direction.
 const QUEUE: usize = 64;
@@ -31,6 +32,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until the client closes its end or the process is told to stop.
 pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor) -> ExitCode {
+    // Listened for before anybody can know that we run.
+    let mut stop = StopSignal::listen();
     let mcp = Mcp::new(gateway, Door::Stdio, config.mcp.tools.as_deref());
     let (input, output) = stdio_pipes();
     let transport = Lines::new(input, output, &supervisor);
@@ -50,7 +53,7 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor)
     };
     let code = tokio::select! {
         code = serving => code,
-        () = crate::surface::stop_signal() => ExitCode::SUCCESS,
+        () = stop.told() => ExitCode::SUCCESS,
     };
     info!("stopping");
     supervisor.shut_down(LAST_WORDS).await;
@@ -61,7 +64,8 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor)
 struct Lines {
     incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
-    /// Set by the first request. rmcp ends the connection when a notification comes before it.
+    /// Set by the first request that begins a conversation. rmcp ends the connection when anything else but a ping
+    /// comes before it.
     begun: bool,
 }
 
@@ -97,8 +101,10 @@ impl Transport<RoleServer> for Lines {
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
             let message = self.incoming.recv().await?;
-            self.begun |= matches!(message, JsonRpcMessage::Request(_));
-            if self.begun {
+            let is_ping =
+                matches!(&message, JsonRpcMessage::Request(it) if matches!(it.request, ClientRequest::PingRequest(_)));
+            self.begun |= matches!(message, JsonRpcMessage::Request(_)) && !is_ping;
+            if self.begun || is_ping {
                 return Some(message);
             }
         }
@@ -140,10 +146,9 @@ async fn read_lines(
             () = stopping.cancelled() => return,
         };
         let Ok(length) = read else { return };
-        if length == 0 {
-            return;
-        }
-        for line in lines.take(&chunk[..length]) {
+        // A last line counts although nothing ends it.
+        let arriving = if length == 0 { lines.take(b"\n") } else { lines.take(&chunk[..length]) };
+        for line in arriving {
             match understand(line) {
                 Understood::Message(message) => {
                     if arrived.send(*message).await.is_err() {
@@ -155,6 +160,9 @@ async fn read_lines(
                 }
                 Understood::Nothing => {}
             }
+        }
+        if length == 0 {
+            return;
         }
     }
 }
@@ -197,10 +205,14 @@ fn understand(line: Line) -> Understood {
         debug!("a line on standard input is not JSON");
         return Understood::Nothing;
     }
-    let id = serde_json::from_slice::<Value>(text).ok().and_then(|message| message.get("id").cloned());
-    match id {
-        Some(id) => complaint(Some(id), ErrorData::invalid_request("this is not a request that MCP knows", None)),
-        None => Understood::Nothing,
+    let message: Value = serde_json::from_slice(text).unwrap_or_default();
+    match message.get("id").cloned() {
+        // A notification that nobody knows asks for no answer.
+        None if message.get("method").is_some() => Understood::Nothing,
+        id => complaint(
+            id,
+            ErrorData::invalid_request("this is not a message that MCP knows; batches are not taken", None),
+        ),
     }
 }
 
@@ -265,7 +277,7 @@ struct IdScanner {
 }
 
 impl IdScanner {
-    const LONGEST: usize = 256;
+    const LONGEST: usize = 4096;
 
     fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {

@@ -4,6 +4,7 @@ use image::GrayImage;
 use rxing::{BarcodeFormat, DecodeHints};
 
 use crate::adapters::local::page;
+use crate::answer::Rect;
 
 /// Codes are found as well in two megapixels, and eight times as fast as in twelve.
 const LARGEST: f64 = 2_000_000.0;
@@ -13,6 +14,16 @@ const LARGEST: f64 = 2_000_000.0;
 pub(super) struct Code {
     pub(super) kind: &'static str,
     pub(super) text: String,
+    /// Where it stands, with a margin, in pixels of the image.
+    area: Rect,
+}
+
+impl Code {
+    /// Whether the middle of this area lies in the code, as that of letters read into its pattern does.
+    pub(super) fn holds(&self, area: Rect) -> bool {
+        let (across, down) = (area.left.midpoint(area.right), area.top.midpoint(area.bottom));
+        (self.area.left..=self.area.right).contains(&across) && (self.area.top..=self.area.bottom).contains(&down)
+    }
 }
 
 /// The codes that can be read in a picture. None found does not mean that there is none.
@@ -26,12 +37,33 @@ pub(super) fn find(grey: &GrayImage) -> Vec<Code> {
     let found = rxing::helpers::detect_multiple_in_luma_with_hints(luma, width, height, &mut hints);
     let mut codes: Vec<Code> = Vec::new();
     for result in found.unwrap_or_default() {
-        let code = Code { kind: name(*result.getBarcodeFormat()), text: result.getText().to_owned() };
-        if !code.text.is_empty() && !codes.contains(&code) {
+        let area = around(result.getPoints(), factor.min(1.0));
+        let code = Code { kind: name(*result.getBarcodeFormat()), text: result.getText().to_owned(), area };
+        if !code.text.is_empty() && !codes.iter().any(|known| known.text == code.text) {
             codes.push(code);
         }
     }
     codes
+}
+
+/// The area that a code's marks span, and a fifth of it on every side.
+fn around(marks: &[rxing::Point], factor: f64) -> Rect {
+    let span = |values: Vec<f32>| {
+        let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = values.iter().copied().fold(0.0, f32::max);
+        (low.min(high), high)
+    };
+    let (left, right) = span(marks.iter().map(|mark| mark.x).collect());
+    let (top, bottom) = span(marks.iter().map(|mark| mark.y).collect());
+    let margin = 0.2 * (right - left).max(bottom - top);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what images measure")]
+    let edge = |place: f32| (f64::from(place) / factor).clamp(0.0, 65_535.0) as u32;
+    Rect {
+        left: edge(left - margin),
+        top: edge(top - margin),
+        right: edge(right + margin),
+        bottom: edge(bottom + margin),
+    }
 }
 
 fn name(format: BarcodeFormat) -> &'static str {

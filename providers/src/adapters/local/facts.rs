@@ -51,6 +51,8 @@ pub(super) struct Facts {
     vivid: f64,
     /// Share of light, hueless pixels, 0 to 1.
     pale: f64,
+    /// Share of neighbouring pixels that are alike, 0 to 1: high in what was drawn, low where a lens left its grain.
+    flat: f64,
 }
 
 impl Facts {
@@ -74,7 +76,7 @@ impl Facts {
         let mut colours: Vec<Colour> = named.filter(|colour| colour.share >= 0.03).collect();
         colours.sort_by(|one, other| other.share.total_cmp(&one.share));
         let distinct = cells.iter().filter(|cell| **cell).count();
-        Self { width, height, colours, distinct, vivid: share(vivid), pale: share(pale) }
+        Self { width, height, colours, distinct, vivid: share(vivid), pale: share(pale), flat: flatness(picture) }
     }
 
     /// A guess at the kind of picture, from its colours and the share of it that text covers.
@@ -83,7 +85,7 @@ impl Facts {
         if paper && lines >= 3 {
             return Kind::Document;
         }
-        if self.distinct > MANY_COLOURS {
+        if self.distinct > MANY_COLOURS || self.flat < 0.5 {
             return Kind::Photo;
         }
         if lines >= 3 && self.vivid > 0.02 && text_share < 0.08 {
@@ -91,6 +93,21 @@ impl Facts {
         }
         if lines >= 8 { Kind::Screenshot } else { Kind::Graphic }
     }
+}
+
+/// Compares neighbours along some two hundred rows.
+fn flatness(picture: &DynamicImage) -> f64 {
+    let rgb = picture.to_rgb8();
+    let step = (rgb.height() as usize / 200).max(1);
+    let (mut alike, mut all) = (0_u32, 0_u32);
+    for row in rgb.rows().step_by(step) {
+        let row: Vec<_> = row.collect();
+        let same =
+            |pair: &&[&image::Rgb<u8>]| (0..3).all(|channel| pair[0].0[channel].abs_diff(pair[1].0[channel]) <= 1);
+        alike = alike.saturating_add(u32::try_from(row.windows(2).filter(same).count()).unwrap_or(u32::MAX));
+        all = all.saturating_add(u32::try_from(row.len().saturating_sub(1)).unwrap_or(u32::MAX));
+    }
+    f64::from(alike) / f64::from(all.max(1))
 }
 
 fn thumbnail(picture: &DynamicImage) -> RgbImage {

@@ -112,6 +112,7 @@ impl Local {
         let (facts, codes, page) = measured?;
         let deadline = ctx.until(tokio::time::Instant::now() + self.timeout).deadline;
         let text = self.tesseract.read(page, deadline).await;
+        let text = text.map(|reading| reading.without(|area| codes.iter().any(|code| code.holds(area))));
         drop(permit);
         Ok(Looked { facts, codes, text })
     }

@@ -68,6 +68,12 @@ impl Reading {
         self
     }
 
+    /// Without the lines that stand in such a place.
+    pub(super) fn without(mut self, place: impl Fn(Rect) -> bool) -> Self {
+        self.lines.retain(|line| !place(line.area()));
+        self
+    }
+
     /// The text: a line per line, an empty line between paragraphs.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
