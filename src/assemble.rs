@@ -26,6 +26,7 @@ use crate::layers::retry::Retrying;
 use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
 use crate::router::plan::{Backend, KeyState, Roster};
+use crate::schema;
 use crate::supervisor::Supervisor;
 use crate::surface::mcp::TOOLS;
 use crate::tasks::{Preset as TaskPreset, Presets};
@@ -203,7 +204,7 @@ fn presets(config: &Config, faults: &mut Faults<'_>) -> Presets {
             Some(text) => match faults.parsed(&key, serde_json::from_str::<Value>(text)) {
                 None => continue,
                 Some(schema) => {
-                    if let Err(error) = jsonschema::validator_for(&schema) {
+                    if let Err(error) = schema::compile(&schema) {
                         faults.add(&key, format!("this is not a JSON schema: {error}"), None);
                     }
                     Some(Arc::new(schema))
@@ -269,12 +270,12 @@ fn check_surfaces(config: &Config, faults: &mut Faults<'_>) {
 fn intake_settings(config: &Config) -> intake::Settings {
     let home = std::env::home_dir();
     let working_directory = std::env::current_dir().ok();
-    let configured: Vec<Root> =
-        config.intake.roots.iter().map(|root| Root { path: real(root), hidden: Hidden::Allowed }).collect();
+    let configured: Vec<Root> = config.intake.roots.iter().flat_map(|root| spellings(root, Hidden::Allowed)).collect();
     let roots = |roots| Roots { working_directory: working_directory.clone(), home: home.clone(), roots };
     let usual = || {
-        let own = [working_directory.clone().filter(|folder| is_somebodys(folder, home.as_ref())), home.clone()];
-        own.into_iter().flatten().map(|root| Root { path: real(&root), hidden: Hidden::Refused }).collect()
+        let own = [working_directory.clone(), home.clone()].into_iter().flatten();
+        let own = own.filter(|folder| is_somebodys(folder, home.as_ref()));
+        own.flat_map(|root| spellings(&root, Hidden::Refused)).collect()
     };
     intake::Settings {
         max_bytes: usize::try_from(config.intake.max_bytes.0).unwrap_or(usize::MAX),
@@ -292,6 +293,8 @@ fn is_somebodys(folder: &std::path::Path, home: Option<&PathBuf>) -> bool {
     folder.parent().is_some() && home.is_none_or(|home| !home.starts_with(folder) || home == folder)
 }
 
-fn real(folder: &std::path::Path) -> PathBuf {
-    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+/// A folder under its real name and under the one that was given: callers may use either.
+fn spellings(folder: &std::path::Path, hidden: Hidden) -> Vec<Root> {
+    let real = folder.canonicalize().ok().filter(|real| real != folder);
+    [Some(folder.to_owned()), real].into_iter().flatten().map(|path| Root { path, hidden }).collect()
 }

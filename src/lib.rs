@@ -18,5 +18,6 @@ pub mod intake;
 
 pub mod clean;
 pub mod failure;
+pub mod schema;
 pub mod supervisor;
 pub mod telemetry;

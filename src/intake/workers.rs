@@ -32,7 +32,7 @@ impl Workers {
     /// begun runs to its end and keeps its share of the pool until then.
     ///
     /// # Errors
-    /// The job's own; `OVERLOADED` when no thread became free in time; `IMAGE_CORRUPT` when the job panicked or
+    /// The job's own; `OVERLOADED` when it was not done by the deadline; `IMAGE_CORRUPT` when the job panicked or
     /// took too long, because only a strange image makes it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
@@ -56,9 +56,11 @@ impl Workers {
             drop(permits);
             done
         });
-        match timeout_at(deadline.min(Instant::now() + LONGEST), running).await {
+        let cut_off = Instant::now() + LONGEST;
+        match timeout_at(deadline.min(cut_off), running).await {
             Ok(Ok(done)) => done,
             Ok(Err(_)) => Err(Failure::new(Code::ImageCorrupt, "decoding the image: it breaks the decoder")),
+            Err(_) if deadline < cut_off => Err(busy()),
             Err(_) => Err(Failure::new(Code::ImageCorrupt, "decoding the image: it takes too long")),
         }
     }

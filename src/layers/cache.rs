@@ -79,9 +79,11 @@ impl Cached {
     /// Joins the call for this key that is in the air, or starts one.
     fn flight(&self, key: Key, ctx: &CallCtx, req: &VisionRequest) -> Arc<Flight> {
         let mut flights = self.flights.lock();
-        // A refreshing caller wants an answer that is younger than its question, so it joins nobody.
-        let joined = flights.get(&key).and_then(Weak::upgrade).filter(|_| ctx.cache == CacheMode::Use);
-        if let Some(flight) = joined {
+        // A refreshing caller wants an answer that is younger than its question, so it joins nobody. It must not even
+        // hold a flight here: to be the last to let go of one takes this very lock.
+        if ctx.cache == CacheMode::Use
+            && let Some(flight) = flights.get(&key).and_then(Weak::upgrade)
+        {
             return flight;
         }
         let (sender, outcome) = watch::channel(None);

@@ -12,6 +12,8 @@ use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, Output, Schema, Task, VisionRequest};
 use vision_providers::wire::quoted;
 
+use crate::schema;
+
 /// The layer.
 #[derive(Debug)]
 pub struct Validated {
@@ -127,9 +129,8 @@ fn mended(text: &str, task: Task) -> Option<Value> {
     said.then_some(Value::Object(whole))
 }
 
-fn check(value: &Value, schema: &Schema) -> Result<(), String> {
-    let validator =
-        jsonschema::validator_for(&schema.value).map_err(|error| format!("the schema is wrong: {error}"))?;
+fn check(value: &Value, wanted: &Schema) -> Result<(), String> {
+    let validator = schema::compile(&wanted.value)?;
     let first = validator.iter_errors(value).next();
     first.map_or(Ok(()), |error| Err(format!("at `{}`: {}", error.instance_path(), quoted(&error.to_string()))))
 }

@@ -110,6 +110,8 @@ async fn each_way_to_say_nothing_is_an_error_of_its_own() {
         (with("error", json!("half")), ErrorKind::Unavailable),
         (with("tool_calls", json!(null)), ErrorKind::Garbled),
         (json!({"error": {"message": "overloaded", "code": 503}}), ErrorKind::Unavailable),
+        (json!({"error": {"message": "slow down", "code": 429}}), ErrorKind::RateLimited),
+        (json!({"error": "gone"}), ErrorKind::Unavailable),
     ];
     for (body, expected) in cases {
         let error = outcome(Play::json(200, &body)).await.expect_err(&body.to_string());
@@ -194,6 +196,21 @@ async fn every_shape_of_error_is_understood() {
         ),
         (402, json!({"message": "Payment required"}), ErrorKind::OutOfCredit, Retry::Never, "Payment required"),
         (413, json!({"message": "too large"}), ErrorKind::TooLarge, Retry::Never, "too large"),
+        (
+            400,
+            json!({"message": "your prompt: is this billing overloaded? content_policy moderation unauthorized", "type": "invalid_request_error"}),
+            ErrorKind::InvalidRequest,
+            Retry::Never,
+            "your prompt",
+        ),
+        (400, json!({"message": "no", "type": "content_policy_violation"}), ErrorKind::Refused, Retry::Never, "no"),
+        (
+            429,
+            json!({"error": {"message": "You exceeded your current quota, please check your plan and billing details.", "code": "insufficient_quota"}}),
+            ErrorKind::OutOfCredit,
+            Retry::Never,
+            "quota",
+        ),
         (500, json!({"message": "oops"}), ErrorKind::Unavailable, later(None), "oops"),
         (504, json!({}), ErrorKind::TimedOut, later(None), "504"),
     ];

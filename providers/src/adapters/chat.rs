@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -353,41 +353,54 @@ fn read_usage(raw: &RawValue) -> Option<Usage> {
 }
 
 /// Reads an error in any of the shapes seen: `error` or the root as text or object, `message` as text or object,
-/// `detail` as text or list.
+/// `detail` as text or list, and errors inside a success.
 pub(crate) fn read_error(reply: &Incoming) -> Error {
     let Ok(body) = reply.json() else { return error_by_status(reply, "") };
     let said = complaint(&body);
-    let tag = ["code", "type"].iter().filter_map(|key| fault(&body)[*key].as_str()).collect::<Vec<_>>().join(" ");
-    let text = said.to_lowercase();
-    let any = |needles: &[&str]| needles.iter().any(|needle| tag.contains(needle) || text.contains(needle));
-    let error = if reply.status.is_success() {
-        let message = format!("the backend reported an error inside a success: {}", quoted(&said));
-        Error::new(ErrorKind::Unavailable, message).retry(Retry::Later(None))
-    } else {
-        error_by_status(reply, &said)
+    let status = if reply.status.is_success() { status_inside(&body) } else { reply.status };
+    let error = error_by_status(&Incoming { status, ..reply.clone() }, &said);
+    let tags: Vec<&str> = ["code", "type"].iter().filter_map(|key| fault(&body)[*key].as_str()).collect();
+    let Some(kind) = kind_by_words(status.as_u16(), &tags.join(" "), &said.to_lowercase()) else { return error };
+    let retry = match (kind, error.retry_verdict()) {
+        (ErrorKind::Unavailable, Retry::Never) => Retry::Later(None),
+        (ErrorKind::Unavailable, later) => later,
+        _ => Retry::Never,
     };
-    let because = |kind, retry| {
-        let advice = error.advice().map(str::to_owned);
-        let changed = Error::new(kind, error.message()).retry(retry);
-        advice.map_or(changed.clone(), |advice| changed.advise(advice))
-    };
-    let by_status = error.retry_verdict();
-    if any(&["insufficient_quota", "credit_balance", "billing", "spend limit", "spending limit", "quota exceeded"]) {
-        because(ErrorKind::OutOfCredit, Retry::Never).advise("top up the vendor account or raise its spending limit")
-    } else if any(&["invalid_model", "model_not_found", "invalid model"]) {
-        because(ErrorKind::UnknownModel, Retry::Never).advise("choose a model that the backend lists")
-    } else if any(&["capacity exceeded", "server_is_overloaded", "slow_down", "overloaded"]) {
-        let wait = if by_status == Retry::Never { Retry::Later(None) } else { by_status };
-        because(ErrorKind::Unavailable, wait)
-    } else if any(&["content_policy", "content_filter", "moderation"]) {
-        because(ErrorKind::Refused, Retry::Never)
-    } else if any(&["invalid_api_key", "incorrect api key", "unauthorized"]) {
-        because(ErrorKind::Unauthorized, Retry::Never).advise("check this provider's key in the configuration")
-    } else if any(&["context_length", "too large for model", "exceed_context"]) {
-        because(ErrorKind::TooLarge, Retry::Never)
-    } else {
-        error
+    let error = Error::new(kind, error.message()).retry(retry);
+    match kind {
+        ErrorKind::OutOfCredit => error.advise("top up the vendor account or raise its spending limit"),
+        ErrorKind::UnknownModel => error.advise("choose a model that the backend lists"),
+        ErrorKind::Unauthorized => error.advise("check this provider's key in the configuration"),
+        _ => error,
     }
+}
+
+/// The status that an error inside a success names as its code; 502 when it names none.
+fn status_inside(body: &Value) -> StatusCode {
+    let code = fault(body)["code"].as_u64().and_then(|code| u16::try_from(code).ok());
+    code.filter(|code| *code >= 400).and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// What a vendor's words say beyond its status. Tags are its own; its sentences may repeat a caller's, so they only
+/// count where the status leaves them room.
+fn kind_by_words(status: u16, tags: &str, said: &str) -> Option<ErrorKind> {
+    const WORDS: [(ErrorKind, &[u16], &[&str]); 6] = [
+        (
+            ErrorKind::OutOfCredit,
+            &[403, 429],
+            &["insufficient_quota", "credit_balance", "billing", "spend limit", "spending limit"],
+        ),
+        (ErrorKind::UnknownModel, &[400, 404], &["invalid_model", "model_not_found", "invalid model"]),
+        (ErrorKind::Unavailable, &[429, 503], &["capacity exceeded", "capacity_exceeded", "overloaded", "slow_down"]),
+        (ErrorKind::Refused, &[], &["content_policy", "content_filter", "moderation"]),
+        (ErrorKind::Unauthorized, &[400], &["invalid_api_key", "incorrect api key"]),
+        (ErrorKind::TooLarge, &[400], &["context_length", "too large for model", "exceed_context"]),
+    ];
+    let found = WORDS.iter().find(|(_, statuses, words)| {
+        let in_words = statuses.contains(&status);
+        words.iter().any(|word| tags.contains(word) || (in_words && said.contains(word)))
+    });
+    found.map(|(kind, ..)| *kind)
 }
 
 /// The object that describes the fault: `error`, when it is one, else the root.
