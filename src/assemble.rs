@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use url::Url;
 use vision_providers::adapters::{self, local};
-use vision_providers::catalog::{Catalog, Preset};
+use vision_providers::catalog::Catalog;
 use vision_providers::http::{Auth, VendorHttp};
 use vision_providers::provider::Provider;
-use vision_providers::request::ModelId;
+use vision_providers::request::{ModelId, Task};
 
 use crate::config::{self, Config, Fault, FoundKey, Loaded, ProviderConfig};
 use crate::gateway::{Gateway, Settings};
@@ -36,7 +37,7 @@ use crate::tasks::{Preset as TaskPreset, Presets};
 /// # Errors
 /// Every fault of meaning: unknown kinds and models, addresses that are none, schemas that are none.
 pub fn gateway(loaded: &Loaded, supervisor: &Supervisor) -> Result<Gateway, Vec<Fault>> {
-    let mut faults = Faults { loaded, found: Vec::new() };
+    let mut faults = Faults { loaded, found: loaded.faults.clone() };
     let config = &loaded.config;
     let backends = backends(config, supervisor, &mut faults);
     let presets = presets(config, &mut faults);
@@ -49,6 +50,7 @@ pub fn gateway(loaded: &Loaded, supervisor: &Supervisor) -> Result<Gateway, Vec<
     };
     check_names(&roster, &presets, &mut faults);
     check_surfaces(config, &mut faults);
+    check_bounds(config, &mut faults);
     if !faults.found.is_empty() {
         return Err(faults.found);
     }
@@ -113,10 +115,7 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
         match adapters::build(preset, settings, &http) {
             Ok(adapter) => {
                 let provider = layered(adapter, config, &memory, supervisor);
-                backends.insert(
-                    name.clone(),
-                    Backend { provider, kind: preset.kind.clone(), key: key_state(found, preset) },
-                );
+                backends.insert(name.clone(), Backend { provider, kind: preset.kind.clone(), key: key_state(found) });
             }
             Err(message) => faults.add(&key, message, None),
         }
@@ -131,10 +130,9 @@ fn kinds(catalog: &Catalog, wrong: &str) -> String {
     near.map_or_else(all, |near| format!("did you mean `{near}`?"))
 }
 
-fn key_state(found: FoundKey, preset: &Preset) -> KeyState {
+fn key_state(found: FoundKey) -> KeyState {
     match found {
         FoundKey::NotNeeded => KeyState::NotNeeded,
-        FoundKey::Found(_) if preset.key_env.is_none() => KeyState::NotNeeded,
         FoundKey::Found(_) => KeyState::Present,
         FoundKey::Missing(place) => KeyState::Missing(place),
     }
@@ -198,6 +196,10 @@ fn local_settings(provider: &ProviderConfig) -> local::Settings {
 fn presets(config: &Config, faults: &mut Faults<'_>) -> Presets {
     let mut presets = Presets::new();
     for (name, task) in &config.tasks {
+        if Task::ALL.iter().any(|built_in| built_in.name() == name) {
+            faults.add(&format!("tasks.{name}"), "this task is built in and cannot be redefined", None);
+            continue;
+        }
         let key = format!("tasks.{name}.schema");
         let schema = match &task.schema {
             None => None,
@@ -226,9 +228,7 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
         if rule.models.is_empty() {
             faults.add("routes", "a rule needs at least one model in `use`", None);
         }
-        let known = |task: &str| {
-            vision_providers::request::Task::ALL.iter().any(|it| it.name() == task) || presets.contains_key(task)
-        };
+        let known = |task: &str| Task::ALL.iter().any(|it| it.name() == task) || presets.contains_key(task);
         if let Some(task) = rule.when.task.as_deref().filter(|task| !known(task)) {
             faults.add("routes", format!("there is no task called `{task}`"), None);
         }
@@ -241,6 +241,34 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
         }
         if let Err(failure) = roster.resolve(&name) {
             faults.add(&key, failure.message, failure.advice);
+        }
+    }
+}
+
+/// Beyond these a setting is a slip of the pen, and some libraries panic.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+const MOST: usize = 100_000;
+
+fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
+    let times = [
+        ("cache.ttl", config.cache.ttl),
+        ("deadline.total", config.deadline.total),
+        ("deadline.attempt", config.deadline.attempt),
+        ("retry.longest_wait", config.retry.longest_wait),
+    ];
+    for (key, span) in times {
+        if span.0 > LONGEST || span.0.is_zero() {
+            faults.add(key, "expected a time above 0 and of at most a year", None);
+        }
+    }
+    let counts = [
+        ("limit.concurrency", config.limit.concurrency),
+        ("limit.queue", config.limit.queue),
+        ("server.max_connections", config.server.max_connections),
+    ];
+    for (key, count) in counts {
+        if count > MOST || count == 0 {
+            faults.add(key, format!("expected a number from 1 to {MOST}"), None);
         }
     }
 }

@@ -138,6 +138,7 @@ impl From<Error> for Failure {
             ErrorKind::Unavailable => Code::UpstreamError,
             ErrorKind::Unsupported => Code::CapabilityMissing,
             ErrorKind::TooLarge => Code::ImageTooLarge,
+            ErrorKind::Corrupt => Code::ImageCorrupt,
             ErrorKind::Refused => Code::Refused,
             ErrorKind::Unauthorized => Code::UpstreamAuth,
             ErrorKind::UnknownModel => Code::ModelNotFound,

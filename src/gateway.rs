@@ -236,6 +236,10 @@ impl Call<'_> {
                     return Ok((index, fitted, answer));
                 }
                 Err(Stop::Input(failure)) => return Err(failure),
+                Err(Stop::Fit(failure)) => {
+                    self.note(candidate, &[], "does_not_fit", began);
+                    failures.push((candidate.name(), failure));
+                }
                 Err(Stop::Backend(error)) => {
                     self.note(candidate, error.tries(), error.kind().name(), began);
                     let final_word = !self.moves_on(error.kind());
@@ -252,7 +256,10 @@ impl Call<'_> {
     async fn ask_one(&self, ctx: &CallCtx, candidate: &Candidate) -> Result<(Vec<Fitted>, Answer), Stop> {
         let wish = Wish { limits: candidate.card.limits.clone(), detail: self.ask.detail, region: self.ask.region };
         let fitting = self.pictures.iter().map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
-        let fitted = try_join_all(fitting).await.map_err(Stop::Input)?;
+        let fitted = try_join_all(fitting).await.map_err(|failure| match failure.code {
+            Code::ImageTooLarge | Code::Overloaded => Stop::Fit(failure),
+            _ => Stop::Input(failure),
+        })?;
         let (req, dropped) = self.request(candidate, &fitted);
         let mut answer = candidate.provider.complete(ctx, &req).await.map_err(Stop::Backend)?;
         answer.warnings.extend(dropped);
@@ -289,7 +296,11 @@ impl Call<'_> {
     /// refused, is not carried around until somebody takes it.
     fn moves_on(&self, kind: ErrorKind) -> bool {
         match kind {
-            ErrorKind::InvalidRequest | ErrorKind::TooLarge | ErrorKind::Refused | ErrorKind::Truncated => false,
+            ErrorKind::InvalidRequest
+            | ErrorKind::TooLarge
+            | ErrorKind::Corrupt
+            | ErrorKind::Refused
+            | ErrorKind::Truncated => false,
             ErrorKind::UnknownModel => self.ask.model.is_none(),
             _ => true,
         }
@@ -303,7 +314,8 @@ impl Call<'_> {
         }
         self.attempts.extend(tries.iter().map(|one| Attempt {
             model: model.clone(),
-            outcome: one.error.map_or("ok", ErrorKind::name),
+            // A call may have been answered, and its answer found wanting.
+            outcome: one.error.map_or(outcome, ErrorKind::name),
             latency: one.latency,
         }));
     }
@@ -313,6 +325,8 @@ impl Call<'_> {
 enum Stop {
     /// The images cannot be used: nobody else could either.
     Input(Failure),
+    /// The images cannot be made to fit this model, or not in the time it was given.
+    Fit(Failure),
     Backend(Error),
 }
 

@@ -58,6 +58,10 @@ pub fn question(
         (None, None) => "describe",
     });
     let built_in = Task::ALL.into_iter().find(|task| task.name() == name);
+    if schema.is_some() && matches!(built_in, Some(Task::Describe | Task::Ocr | Task::Ask)) {
+        let message = format!("a schema does not go with the task `{name}`");
+        return Err(Failure::invalid(message).advise("leave the task out, or name `extract`"));
+    }
     let (task, words, schema) = match (built_in, presets.get(name)) {
         (Some(Task::Describe), _) => (Task::Describe, with(DESCRIBE, prompt), Some(describe_schema())),
         (Some(Task::Ocr), _) => (Task::Ocr, with(OCR, prompt), Some(ocr_schema())),
@@ -168,6 +172,7 @@ mod tests {
         };
         assert!(refused(Some("ask"), Some(" "), None).contains("needs a prompt"));
         assert!(refused(Some("extract"), None, None).contains("needs a schema"));
+        assert!(refused(Some("describe"), None, Some(json!({}))).contains("does not go with"));
         assert!(refused(Some("sing"), None, None).contains("no task called `sing`"));
         assert!(refused(None, None, Some(json!([]))).contains("not a JSON object"));
         assert!(refused(None, None, Some(json!({"type": "strnig"}))).contains("not a JSON schema"));

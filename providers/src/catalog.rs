@@ -277,6 +277,13 @@ impl CardSettings {
         ) {
             return Err(format!("model {id}: `tokens` needs sizes above 0"));
         }
+        if limits.target_side == Some(0)
+            || limits.max_side == Some(0)
+            || limits.max_images == Some(0)
+            || limits.max_bytes == Some(0)
+        {
+            return Err(format!("model {id}: `limits` needs sizes above 0"));
+        }
         let day = |key: &str, text: &Option<String>| match text {
             None => Ok(None),
             Some(text) => Date::parse(text)
@@ -293,7 +300,7 @@ impl CardSettings {
         };
         Ok(ModelCard {
             id: ModelId::from(id.as_str()),
-            aliases: self.aliases.iter().map(|alias| ModelId::from(alias.as_str())).collect(),
+            aliases: self.aliases_over(base),
             tasks: self
                 .tasks
                 .as_ref()
@@ -313,9 +320,19 @@ impl CardSettings {
                 Some(price) => Some(price.parse().map_err(|why| format!("model {id}: {why}"))?),
                 None => base.price,
             },
-            retirement,
+            retirement: retirement.or_else(|| base.retirement.clone()),
             source,
         })
+    }
+
+    /// Every name of either card but the one that this card goes by.
+    fn aliases_over(&self, base: &ModelCard) -> Vec<ModelId> {
+        let own = self.aliases.iter().map(|alias| ModelId::from(alias.as_str()));
+        let known = base.is_called(&self.id).then(|| [base.id.clone()].into_iter().chain(base.aliases.iter().cloned()));
+        let mut aliases: Vec<ModelId> = own.chain(known.into_iter().flatten()).collect();
+        aliases.retain(|alias| alias.as_str() != self.id);
+        aliases.dedup();
+        aliases
     }
 }
 

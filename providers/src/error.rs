@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Unsupported,
     /// An image or the whole request is larger than the backend takes.
     TooLarge,
+    /// An image cannot be decoded.
+    Corrupt,
     /// The model or the vendor's filter declined to answer.
     Refused,
     /// The key is missing, wrong or not allowed to do this.
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::Unsupported => "unsupported",
             Self::TooLarge => "too_large",
+            Self::Corrupt => "corrupt",
             Self::Refused => "refused",
             Self::Unauthorized => "unauthorized",
             Self::UnknownModel => "unknown_model",
@@ -147,6 +150,19 @@ impl Error {
     #[must_use]
     pub fn after(mut self, tries: Vec<Try>) -> Self {
         self.0.tries = tries;
+        self
+    }
+
+    /// The same without this text, which vendors echo and nobody may read.
+    #[must_use]
+    pub fn without(mut self, secret: &str) -> Self {
+        if secret.len() >= 4 {
+            let inner = &mut *self.0;
+            let texts = inner.context.iter_mut().map(|(_, value)| value).chain(&mut inner.advice);
+            for text in texts.chain([&mut inner.message]) {
+                *text = text.replace(secret, "…");
+            }
+        }
         self
     }
 

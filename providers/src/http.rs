@@ -161,12 +161,12 @@ impl<W: Wire> HttpProvider<W> {
         (successor, Some(warning))
     }
 
-    async fn write(&self, req: VisionRequest) -> Result<Outgoing> {
+    async fn write(&self, req: VisionRequest, card: ModelCard) -> Result<Outgoing> {
         if req.image_bytes() < WRITE_INLINE {
-            return self.wire.write(&req);
+            return self.wire.write(&req, &card);
         }
         let wire = Arc::clone(&self.wire);
-        tokio::task::spawn_blocking(move || wire.write(&req))
+        tokio::task::spawn_blocking(move || wire.write(&req, &card))
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, "writing the request").caused_by(error))?
     }
@@ -215,6 +215,18 @@ impl<W: Wire> HttpProvider<W> {
         }
     }
 
+    fn refused(&self, reply: &Incoming) -> Error {
+        self.hushed(self.wire.read_error(reply))
+    }
+
+    /// Vendors quote keys in their complaints about them.
+    fn hushed(&self, error: Error) -> Error {
+        match &self.endpoint.key {
+            Some(key) => error.without(key.expose_secret()),
+            None => error,
+        }
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> Error {
         let host = self.endpoint.base_url.host_str().unwrap_or("its address");
         let attempt = if error.is_connect() { "connecting to" } else { "sending to" };
@@ -243,21 +255,22 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        self.card(req.model.as_str()).admit(req)?;
+        let card = self.card(req.model.as_str());
+        card.admit(req)?;
         let (model, warning) = self.current(&req.model);
         let req = VisionRequest { model, ..req.clone() };
-        let outgoing = self.write(req.clone()).await?;
+        let outgoing = self.write(req.clone(), card).await?;
         let reply = self.send(ctx, outgoing).await?;
         if !reply.status.is_success() {
-            return Err(self.wire.read_error(&reply).with("model", req.model.as_str()));
+            return Err(self.refused(&reply).with("model", req.model.as_str()));
         }
-        let mut answer = self.wire.read(&req, &reply)?;
+        let mut answer = self.wire.read(&req, &reply).map_err(|error| self.hushed(error))?;
         answer.warnings.splice(0..0, warning);
         Ok(answer)
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
         let reply = self.send(ctx, self.wire.probe()).await?;
-        if reply.status.is_success() { Ok(()) } else { Err(self.wire.read_error(&reply)) }
+        if reply.status.is_success() { Ok(()) } else { Err(self.refused(&reply)) }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::model::ModelCard;
 use crate::request::VisionRequest;
 use crate::retry_after::retry_after;
 
@@ -51,11 +52,11 @@ impl Incoming {
 
 /// One wire format, possibly with settings that bend it to a dialect.
 pub trait Wire: fmt::Debug + Send + Sync + 'static {
-    /// Writes a request. It may base64 megabytes, so it belongs on a thread that may be busy.
+    /// Writes a request to the model of this card. It may base64 megabytes, so it belongs on a thread that may be busy.
     ///
     /// # Errors
     /// When the request cannot be expressed in this format.
-    fn write(&self, req: &VisionRequest) -> Result<Outgoing>;
+    fn write(&self, req: &VisionRequest, card: &ModelCard) -> Result<Outgoing>;
 
     /// The cheapest request that shows whether the backend is there and takes the key.
     fn probe(&self) -> Outgoing;

@@ -33,18 +33,23 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Checks the shape of merged configuration data.
+/// Checks the shape of merged configuration data. Yields what is wrong, and the data without the keys that nobody
+/// knows.
 #[expect(clippy::expect_used, reason = "it says why it cannot happen")]
-pub(super) fn check_shape(figment: &Figment, data: &Value) -> Vec<Fault> {
+pub(super) fn check_shape(figment: &Figment, data: &Value) -> (Vec<Fault>, Value) {
     let schema = schemars::schema_for!(Config).to_value();
     let validator = jsonschema::validator_for(&schema).expect("the schema is made from types and always valid");
     let mut faults = Vec::new();
+    let mut plain = data.clone();
     for error in validator.iter_errors(data) {
         let path = dotted(error.instance_path().as_str());
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let known = known_keys(&schema, error.schema_path().as_str());
                 faults.extend(unexpected.iter().map(|name| unknown_key(figment, &path, name, &known)));
+                if let Some(Value::Object(table)) = plain.pointer_mut(error.instance_path().as_str()) {
+                    table.retain(|name, _| !unexpected.contains(name));
+                }
             }
             kind => {
                 let message = wording(kind, error.instance());
@@ -52,7 +57,7 @@ pub(super) fn check_shape(figment: &Figment, data: &Value) -> Vec<Fault> {
             }
         }
     }
-    faults
+    (faults, plain)
 }
 
 /// Where a key was set.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Toml};
+use figment::value::UncasedStr;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use self::faults::Fault;
 pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
@@ -21,12 +22,14 @@ pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
 pub const BUILT_IN: &str = include_str!("../../config.toml");
 const PREFIX: &str = "VISIONGATE_";
 
-/// A configuration without faults of shape, and where it came from.
+/// A configuration that can be used but for its faults, and where it came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     /// The operator's file, when there is one.
     pub file: Option<PathBuf>,
+    /// Keys that nobody knows: reported together with the faults of meaning.
+    pub faults: Vec<Fault>,
     figment: Figment,
 }
 
@@ -42,7 +45,7 @@ impl Loaded {
 /// one alone. Never from the working directory: MCP clients start servers in other people's folders.
 ///
 /// # Errors
-/// All faults of syntax and shape.
+/// All faults of syntax and shape, when they leave nothing that could be used.
 pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     let file = named.map(Path::to_owned).or_else(|| variable("VISIONGATE_CONFIG").map(PathBuf::from));
     if let Some(file) = &file
@@ -52,20 +55,48 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
         return Err(vec![Fault { place: file.display().to_string(), key: String::new(), message, hint: None }]);
     }
     let file = file.or_else(|| user_file().filter(|file| file.is_file()));
-    let mut figment = Figment::from(Toml::string(BUILT_IN));
-    if let Some(file) = &file {
-        figment = figment.merge(Toml::file_exact(file));
+    let built_in = Figment::from(Toml::string(BUILT_IN));
+    let own = file.as_ref().map_or_else(Figment::new, |file| Figment::from(Toml::file_exact(file)));
+    let variables = Figment::from(environment(&built_in.clone().merge(own.clone())));
+    let layers = [&built_in, &own, &variables];
+    let mut data = Value::Object(Map::new());
+    for layer in layers {
+        let layer: Value = layer.extract().map_err(|error| unreadable(&error))?;
+        lay_over(&mut data, layer);
     }
-    let figment = figment.clone().merge(environment(&figment));
-    let data: Value =
-        figment.extract().map_err(|error| error.into_iter().map(|error| unreadable(&error)).collect::<Vec<_>>())?;
-    let faults = faults::check_shape(&figment, &data);
-    if !faults.is_empty() {
-        return Err(faults);
+    // Kept for one thing: it remembers where each value came from.
+    let figment = built_in.merge(own).merge(variables);
+    let (faults, plain) = faults::check_shape(&figment, &data);
+    match serde_json::from_value(plain) {
+        Ok(config) => Ok(Loaded { config, file, faults, figment }),
+        Err(_) if !faults.is_empty() => Err(faults),
+        Err(error) => {
+            // Not the words of the error: they may hold a value, and values may be keys.
+            let message = format!("it cannot be read as a configuration (line {})", error.line());
+            let place = file.map_or_else(|| "the configuration".into(), |file| file.display().to_string());
+            Err(vec![Fault { place, key: String::new(), message, hint: None }])
+        }
     }
-    let config =
-        figment.extract().map_err(|error| error.into_iter().map(|error| unreadable(&error)).collect::<Vec<_>>())?;
-    Ok(Loaded { config, file, figment })
+}
+
+/// Lays one layer over another, table by table. A provider of another kind replaces what was there, and so does a
+/// `key`, because neither means anything in halves.
+fn lay_over(below: &mut Value, above: Value) {
+    let (Value::Object(below), Value::Object(above)) = (below, above) else { return };
+    for (name, value) in above {
+        let another_kind = |old: &Value| {
+            let (old, new) = (&old["kind"], &value["kind"]);
+            old.is_string() && new.is_string() && old != new
+        };
+        match below.get_mut(&name) {
+            Some(old) if old.is_object() && value.is_object() && name != "key" && !another_kind(old) => {
+                lay_over(old, value);
+            }
+            _ => {
+                below.insert(name, value);
+            }
+        }
+    }
 }
 
 /// Where the operator's file is looked for when nothing names another.
@@ -83,7 +114,9 @@ fn environment(known: &Figment) -> Env {
         .ok()
         .and_then(|value| Some(value.as_dict()?.keys().cloned().collect()))
         .unwrap_or_default();
-    Env::prefixed(PREFIX).ignore(&["config"]).split("__").map(move |key| {
+    // Container platforms set variables of this form for a service that is called visiongate.
+    let is_platforms = |key: &UncasedStr| key.starts_with("service_") || key == "port" || key.starts_with("port_");
+    Env::prefixed(PREFIX).ignore(&["config"]).filter(move |key| !is_platforms(key)).split("__").map(move |key| {
         let segments = key.as_str().split('.').enumerate().map(|(index, segment)| {
             let same = |name: &&String| index == 1 && name.replace('-', "_").eq_ignore_ascii_case(segment);
             names.iter().find(same).map_or_else(|| segment.to_owned(), String::clone)
@@ -92,15 +125,22 @@ fn environment(known: &Figment) -> Env {
     })
 }
 
-fn unreadable(error: &figment::Error) -> Fault {
+fn unreadable(error: &figment::Error) -> Vec<Fault> {
     let place = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()).map(ToString::to_string);
-    // Only what kind of error it is: the offending value may be a key.
-    let message = match &error.kind {
-        figment::error::Kind::Message(message) => message.lines().next().unwrap_or_default().to_owned(),
-        figment::error::Kind::InvalidType(_, expected) => format!("expected {expected}"),
-        _ => "this cannot be read".to_owned(),
+    // The first line says where and the last one what; between them the file is quoted, and it may quote a key.
+    let text = error.kind.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let message = match lines.as_slice() {
+        [place, .., what] => format!("{place}: {what}"),
+        [one] => (*one).to_owned(),
+        [] => "this cannot be read".to_owned(),
     };
-    Fault { place: place.unwrap_or_else(|| "the configuration".into()), key: error.path.join("."), message, hint: None }
+    vec![Fault {
+        place: place.unwrap_or_else(|| "the configuration".into()),
+        key: error.path.join("."),
+        message,
+        hint: None,
+    }]
 }
 
 /// What was found where a key should be.

@@ -118,7 +118,7 @@ pub struct ServerConfig {
     /// Names by which clients may call this server, beside those of loopback.
     #[serde(default)]
     pub allowed_hosts: Vec<String>,
-    /// Web pages that may call this server, beside those of loopback.
+    /// Origins that a request may carry, beside those of loopback.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
     /// Serve other machines although nobody has to prove who they are.

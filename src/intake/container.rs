@@ -34,8 +34,10 @@ pub(super) fn look(bytes: &Bytes, format: ImageFormat) -> Container {
         ImageFormat::Jpeg => jpeg(bytes).unwrap_or_default(),
         ImageFormat::Png => png(bytes).unwrap_or_default(),
         ImageFormat::WebP => webp(bytes),
+        ImageFormat::Tiff => Container { whole: true, animated: tiff_pages(bytes) > 1, ..Container::default() },
         ImageFormat::Gif => {
-            Container { whole: bytes.last() == Some(&0x3b), animated: gif_frames(bytes) > 1, ..Container::default() }
+            let (frames, whole) = gif_frames(bytes);
+            Container { whole, animated: frames > 1, ..Container::default() }
         }
         _ => Container { whole: true, ..Container::default() },
     }
@@ -50,9 +52,13 @@ fn jpeg(bytes: &Bytes) -> Option<Container> {
     // The last segment holds the rest of the file: all scans, the end marker, and whatever was put behind it.
     let rest = scan.len_with_entropy() - scan.len();
     let entropy = bytes.slice(bytes.len().checked_sub(rest)?..);
-    let Some(end) = end_of_image(&entropy) else {
+    let Some((end, pure)) = walk_scans(&entropy) else {
         return Some(Container { common, ..Container::default() });
     };
+    if !pure {
+        // Metadata among the scans: only a fresh encoding is sure to be rid of it.
+        return Some(Container { whole: true, common, ..Container::default() });
+    }
     let before = file.segments().len();
     file.segments_mut().retain(|segment| !is_metadata(segment));
     let trailing = end < entropy.len();
@@ -72,7 +78,8 @@ fn is_frame(marker: u8) -> bool {
 /// The colour profile and Adobe's colour transform stay.
 fn is_metadata(segment: &JpegSegment) -> bool {
     match segment.marker() {
-        markers::APP0 => !segment.contents().starts_with(b"JFIF\0"),
+        // JFIF may hold a thumbnail behind its twelve bytes of header: width, height, pixels.
+        markers::APP0 => !segment.contents().starts_with(b"JFIF\0") || segment.contents().get(12..14) != Some(&[0, 0]),
         markers::APP2 => !segment.contents().starts_with(b"ICC_PROFILE\0"),
         markers::APP14 => !segment.contents().starts_with(b"Adobe"),
         markers::COM | markers::APP1..=markers::APP15 => true,
@@ -80,20 +87,22 @@ fn is_metadata(segment: &JpegSegment) -> bool {
     }
 }
 
-/// The length of the scans up to and with the end marker. Segments between scans are skipped by their length.
-fn end_of_image(scans: &[u8]) -> Option<usize> {
-    let mut at = 0;
+/// The length of the scans up to and with the end marker, and whether nothing but picture stands among them. Absent
+/// when the end never comes.
+fn walk_scans(scans: &[u8]) -> Option<(usize, bool)> {
+    let (mut at, mut pure) = (0, true);
     while at + 1 < scans.len() {
         if scans[at] != 0xff {
             at += 1;
             continue;
         }
         match scans[at + 1] {
-            markers::EOI => return Some(at + 2),
+            markers::EOI => return Some((at + 2, pure)),
             // A stuffed byte, a restart, or padding.
             0x00 | markers::RST0..=markers::RST7 => at += 2,
             0xff => at += 1,
-            _ => {
+            marker => {
+                pure &= !matches!(marker, markers::APP0..=markers::APP15 | markers::COM);
                 let length = scans.get(at + 2..at + 4)?;
                 at += 2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2);
             }
@@ -132,10 +141,10 @@ fn webp(bytes: &Bytes) -> Container {
     Container { whole, animated, common: true, plain }
 }
 
-/// How many frames a GIF has, counting no further than two.
-fn gif_frames(bytes: &[u8]) -> usize {
+/// How many frames a GIF has, as far as ten thousand, and whether its end is there.
+fn gif_frames(bytes: &[u8]) -> (usize, bool) {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let Some(mut at) = bytes.get(10).map(|flags| 13 + table(*flags)) else { return 0 };
+    let Some(mut at) = bytes.get(10).map(|flags| 13 + table(*flags)) else { return (0, false) };
     let blocks = |mut at: usize| {
         while let Some(length) = bytes.get(at).filter(|length| **length > 0) {
             at += 1 + usize::from(*length);
@@ -143,7 +152,7 @@ fn gif_frames(bytes: &[u8]) -> usize {
         at + 1
     };
     let mut frames = 0;
-    while frames < 2 {
+    while frames < 10_000 {
         match bytes.get(at) {
             Some(0x21) => at = blocks(at + 2),
             Some(0x2c) => {
@@ -151,8 +160,22 @@ fn gif_frames(bytes: &[u8]) -> usize {
                 let flags = bytes.get(at + 9).copied().unwrap_or(0);
                 at = blocks(at + 11 + table(flags));
             }
-            _ => break,
+            Some(0x3b) => return (frames, true),
+            _ => return (frames, false),
         }
     }
-    frames
+    (frames, true)
+}
+
+/// How many pages a TIFF has, counting no further than two.
+fn tiff_pages(bytes: &[u8]) -> usize {
+    let little = bytes.starts_with(b"II");
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let digits = bytes.get(at..at.checked_add(length)?)?;
+        let fold = |sum: usize, byte: &u8| sum << 8 | usize::from(*byte);
+        Some(if little { digits.iter().rev().fold(0, fold) } else { digits.iter().fold(0, fold) })
+    };
+    let first = number(4, 4).filter(|at| *at > 0);
+    let second = first.and_then(|at| number(at + 2 + 12 * number(at, 2)?, 4)).filter(|at| *at > 0);
+    usize::from(first.is_some()) + usize::from(second.is_some())
 }

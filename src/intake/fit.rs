@@ -124,9 +124,10 @@ impl Fitted {
 /// # Errors
 /// When it cannot be decoded, or cannot be made small enough.
 pub(super) fn fit(bytes: &Bytes, header: &Header, wish: &Wish, max_pixels: u64) -> Result<Fitted> {
+    let most = wish.limits.target_side.min(wish.limits.max_side);
     let target = match wish.detail {
-        Detail::Low => wish.limits.target_side.min(LOW_DETAIL),
-        Detail::Auto | Detail::High => wish.limits.target_side,
+        Detail::Low => most.min(LOW_DETAIL),
+        Detail::Auto | Detail::High => most,
     };
     let whole = Rect { left: 0, top: 0, right: header.width, bottom: header.height };
     let plain = passable(header, wish, target);
@@ -250,13 +251,13 @@ impl Work {
         let limits = &wish.limits;
         let takes = |format| limits.formats.contains(&format);
         let drawn = from != ImageFormat::Jpeg && is_graphic(&self.picture);
-        if takes(Format::Png) && (drawn || !takes(Format::Jpeg)) {
-            let bytes = png(&self.picture)?;
-            if bytes.len() <= limits.max_bytes {
-                return Ok((bytes.into(), Format::Png));
+        for attempt in 0..8 {
+            if takes(Format::Png) && ((drawn && attempt == 0) || !takes(Format::Jpeg)) {
+                let bytes = png(&self.picture)?;
+                if bytes.len() <= limits.max_bytes {
+                    return Ok((bytes.into(), Format::Png));
+                }
             }
-        }
-        for _ in 0..8 {
             for quality in JPEG_QUALITIES.into_iter().take_while(|_| takes(Format::Jpeg)) {
                 let bytes = jpeg(&self.picture, quality)?;
                 if bytes.len() <= limits.max_bytes {

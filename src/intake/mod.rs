@@ -113,7 +113,7 @@ impl Picture {
             warnings.push("the image file is cut short: parts of the picture are missing".into());
         }
         if self.header.container.animated {
-            warnings.push("the image is animated: only its first frame was looked at".into());
+            warnings.push("the file holds more than one picture: only the first frame or page was looked at".into());
         }
         warnings
     }

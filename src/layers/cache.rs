@@ -39,6 +39,9 @@ impl Default for Settings {
 
 type Key = [u8; 32];
 
+/// moka panics beyond a thousand years.
+const LONGEST: Duration = Duration::from_hours(24 * 365);
+
 /// The memory that the cached providers of one gateway share. Clones share it.
 #[derive(Clone)]
 pub struct Memory(Cache<Key, Arc<Answer>>);
@@ -51,7 +54,13 @@ impl Memory {
             let blocks: usize = answer.blocks.iter().map(|block| block.text.len() + size_of_val(block)).sum();
             u32::try_from(answer.text.len() + blocks + 512).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(settings.capacity).time_to_live(settings.ttl).weigher(weight).build())
+        Self(
+            Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(settings.ttl.min(LONGEST))
+                .weigher(weight)
+                .build(),
+        )
     }
 }
 
@@ -91,6 +100,13 @@ impl Cached {
         let (ctx, req) = (ctx.clone(), req.clone());
         let deadline = ctx.deadline;
         let task = self.supervisor.spawn("call", async move {
+            // The call that was in the air when its caller looked may have landed since.
+            if ctx.cache == CacheMode::Use
+                && let Some(answer) = memory.0.get(&key).await
+            {
+                sender.send_replace(Some(Ok(remembered(&answer))));
+                return;
+            }
             let answered = inner.complete(&ctx, &req).await;
             if let Ok(answer) = &answered
                 && is_worth_remembering(answer)
@@ -183,7 +199,7 @@ impl VisionProvider for Cached {
             if ctx.cache == CacheMode::Use
                 && let Some(answer) = self.memory.0.get(&key).await
             {
-                return Ok(Answer { cached: true, tries: Vec::new(), ..(*answer).clone() });
+                return Ok(remembered(&answer));
             }
             let flight = self.flight(key, ctx, req);
             let answered = flight.wait(ctx.deadline).await;
@@ -200,6 +216,10 @@ impl VisionProvider for Cached {
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
         self.inner.probe(ctx).await
     }
+}
+
+fn remembered(answer: &Answer) -> Answer {
+    Answer { cached: true, tries: Vec::new(), ..answer.clone() }
 }
 
 fn is_worth_remembering(answer: &Answer) -> bool {

@@ -43,7 +43,7 @@ impl Limited {
     /// Bounds the calls to `inner`.
     #[must_use]
     pub fn new(inner: Provider, settings: Settings) -> Self {
-        let turns = Semaphore::new(settings.concurrency.max(1));
+        let turns = Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS));
         Self { inner, turns, waiting: AtomicUsize::new(0), queue: settings.queue }
     }
 

@@ -5,6 +5,7 @@
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use tokio::time::timeout_at;
 use vision_providers::answer::{Answer, Finish};
 use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
@@ -45,10 +46,12 @@ impl VisionProvider for Validated {
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         let answer = self.inner.complete(ctx, req).await?;
-        match &req.output {
-            Output::Text => Ok(answer),
-            Output::Json(schema) => validated(answer, schema, req.task),
-        }
+        let Output::Json(schema) = &req.output else { return Ok(answer) };
+        let (schema, task) = (schema.clone(), req.task);
+        let checking = tokio::task::spawn_blocking(move || validated(answer, &schema, task));
+        let broken = |_| Error::new(ErrorKind::Internal, "checking the answer's form");
+        let late = |_| Error::new(ErrorKind::TimedOut, "checking the answer's form: it takes too long");
+        timeout_at(ctx.deadline, checking).await.map_err(late)?.map_err(broken)?
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
@@ -62,13 +65,20 @@ fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Answer> {
     let found = find_json(&answer.text).or_else(|| if cut { mended(&answer.text, task) } else { None });
     let value = match found {
         Some(value) => value,
+        None if answer.finish == Finish::Refusal => {
+            return Err(
+                Error::new(ErrorKind::Refused, "the vendor's filter cut the answer before it was usable").after(tries)
+            );
+        }
+        // A server without a JSON mode answered in prose. For a description that is an answer all the same, cut or not.
+        None if task == Task::Describe && !answer.text.trim_start().starts_with(['{', '`']) => {
+            return Ok(prose(answer));
+        }
         None if cut => {
             return Err(Error::new(ErrorKind::Truncated, "the answer was cut before its JSON was complete")
                 .advise("raise the limit on output tokens, or ask for less")
                 .after(tries));
         }
-        // A server without a JSON mode answered in prose. For a description that is an answer all the same.
-        None if task == Task::Describe => return Ok(prose(answer)),
         None => return Err(mismatch(&answer.text, "it is not JSON").after(tries)),
     };
     if let Err(fault) = check(&value, schema) {
@@ -119,14 +129,25 @@ fn mended(text: &str, task: Task) -> Option<Value> {
         Task::Ocr => &["detected_text"],
         Task::Ask | Task::Extract => return None,
     };
-    let text = text.trim_end().trim_end_matches('\\');
-    let complete = |ending: &str| serde_json::from_str::<Value>(&format!("{text}{ending}")).ok();
-    let found = ["\"}", "}", ":\"\"}", "\":\"\"}"].iter().find_map(|ending| complete(ending))?;
+    let text = without_broken_escape(text.trim_end());
+    let bases = [text, text.trim_end_matches(',')];
+    let complete = |base: &str, ending: &str| serde_json::from_str::<Value>(&format!("{base}{ending}")).ok();
+    let endings = ["\"}", "}", "\"\"}", ":\"\"}", "\":\"\"}"];
+    let found = bases.iter().flat_map(|base| endings.map(|ending| complete(base, ending))).find_map(|found| found)?;
     let member = |name: &&str| found[*name].as_str().unwrap_or_default().trim_end().to_owned();
     let whole: Map<String, Value> =
         members.iter().map(|name| ((*name).to_owned(), Value::String(member(name)))).collect();
     let said = whole.values().any(|member| member.as_str() != Some(""));
     said.then_some(Value::Object(whole))
+}
+
+/// The cut may fall into an escape: a lone backslash, or the beginning of `\u0000`. What is left of it goes.
+fn without_broken_escape(text: &str) -> &str {
+    let Some(at) = text.rfind('\\') else { return text };
+    let before = text[..at].bytes().rev().take_while(|byte| *byte == b'\\').count();
+    let rest = &text[at + 1..];
+    let begins = before % 2 == 0;
+    if begins && (rest.is_empty() || (rest.starts_with('u') && rest.len() < 5)) { &text[..at] } else { text }
 }
 
 fn check(value: &Value, wanted: &Schema) -> Result<(), String> {
@@ -176,6 +197,7 @@ mod tests {
         check(r#"{"total":"9"#, Finish::Length, Task::Extract, ErrorKind::Truncated);
         check(r#"{"descr"#, Finish::Length, Task::Describe, ErrorKind::Truncated);
         check("Well, ", Finish::Length, Task::Extract, ErrorKind::Truncated);
+        check(r#"{"total":"#, Finish::Refusal, Task::Extract, ErrorKind::Refused);
         check(r#"{"description":" "}"#, Finish::Stop, Task::Describe, ErrorKind::Empty);
     }
 
@@ -185,6 +207,22 @@ mod tests {
             outcome(r#"{"description":"A till receipt with \"#, Finish::Length, Task::Describe).expect("text");
         assert_eq!(finish, Finish::Length);
         assert_eq!(serde_json::from_str::<Value>(&text).expect("json")["description"], "A till receipt with");
+    }
+
+    #[test]
+    fn a_description_survives_a_cut_wherever_it_falls() {
+        for cut in [
+            r#"{"description":"A receipt""#,
+            r#"{"description":"A receipt","#,
+            r#"{"description":"A receipt","detec"#,
+            r#"{"description":"A receipt","detected_text":"#,
+            r#"{"description":"A receipt","detected_text":"TOTAL \u00"#,
+            "A receipt",
+        ] {
+            let (text, _) =
+                outcome(cut, Finish::Length, Task::Describe).unwrap_or_else(|kind| panic!("{cut}: {kind:?}"));
+            assert_eq!(serde_json::from_str::<Value>(&text).expect("json")["description"], "A receipt", "{cut}");
+        }
     }
 
     #[test]

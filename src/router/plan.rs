@@ -169,7 +169,8 @@ impl Roster {
     /// # Errors
     /// `MODEL_NOT_FOUND`, with the names that come nearest.
     pub fn resolve(&self, name: &str) -> Result<Candidate> {
-        let target = self.aliases.get(name).map_or(name, String::as_str);
+        // An alias may name an alias; one that leads in a circle ends as a name that nothing has.
+        let target = (0..8).fold(name, |name, _| self.aliases.get(name).map_or(name, String::as_str));
         let (provider, model) = match target.split_once('/') {
             Some((provider, model)) => (provider, Some(model)),
             None => (target, None),

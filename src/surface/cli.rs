@@ -137,13 +137,13 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
     let loaded = match config::load(cli.config.as_deref()) {
         Ok(loaded) => loaded,
-        Err(faults) => return report(&faults, matches!(cli.command, Command::Check { json: true, .. })),
+        Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
     telemetry::start(log_level(&cli, &loaded), loaded.config.log.format);
     let supervisor = Supervisor::default();
     let gateway = match assemble::gateway(&loaded, &supervisor) {
         Ok(gateway) => gateway,
-        Err(faults) => return report(&faults, matches!(cli.command, Command::Check { json: true, .. })),
+        Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
     match cli.command {
         Command::Analyze(args) => analyze(&gateway, *args, cli.quiet).await,
@@ -154,6 +154,14 @@ pub async fn run(cli: Cli) -> ExitCode {
             server::run(Arc::new(gateway), &loaded.config, listen.as_deref(), supervisor).await
         }
         Command::Init { .. } => ExitCode::SUCCESS,
+    }
+}
+
+fn wants_json(command: &Command) -> bool {
+    match command {
+        Command::Analyze(args) => args.json,
+        Command::Models { json } | Command::Check { json, .. } => *json,
+        _ => false,
     }
 }
 
@@ -203,32 +211,37 @@ fn fault_json(fault: &Fault) -> Value {
 
 async fn analyze(gateway: &Gateway, args: Analyze, quiet: bool) -> ExitCode {
     let json = args.json;
-    let outcome = match ask(args) {
-        Ok(ask) => {
-            let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
-            tokio::select! {
-                outcome = gateway.ask(&ask, &asker) => outcome,
-                _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
-            }
+    let ask = match ask(args) {
+        Ok(ask) => ask,
+        Err(failure) => {
+            show_failure(&failure, json);
+            return ExitCode::from(2);
         }
-        Err(failure) => Err(failure),
+    };
+    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let outcome = tokio::select! {
+        outcome = gateway.ask(&ask, &asker) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
     };
     match outcome {
         Ok(reply) if json => print_json(&answer::whole(&reply)),
         Ok(reply) => show(&reply, quiet),
         Err(failure) => {
-            if json {
-                print_json(&answer::error(&failure));
-            } else {
-                tell(&format!("error: {failure}"));
-                if let Some(advice) = &failure.advice {
-                    tell(&format!("hint: {advice}"));
-                }
-            }
+            show_failure(&failure, json);
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
+}
+
+fn show_failure(failure: &Failure, json: bool) {
+    if json {
+        return print_json(&answer::error(failure));
+    }
+    tell(&format!("error: {failure}"));
+    if let Some(advice) = &failure.advice {
+        tell(&format!("hint: {advice}"));
+    }
 }
 
 fn ask(args: Analyze) -> Result<Ask, Failure> {

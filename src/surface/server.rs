@@ -16,7 +16,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
@@ -28,6 +28,7 @@ use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use url::Url;
@@ -41,6 +42,9 @@ use crate::supervisor::Supervisor;
 const HEADERS: Duration = Duration::from_secs(5);
 const BODY_IDLE: Duration = Duration::from_secs(10);
 const BODY_TOTAL: Duration = Duration::from_secs(30);
+const BODIES_KIB: u32 = 512 << 10;
+/// A client that takes nothing for so long has gone.
+const WRITE_IDLE: Duration = Duration::from_secs(30);
 const LARGEST_HEADERS: usize = 32 << 10;
 const MOST_HEADERS: usize = 64;
 const MOST_PER_ADDRESS: usize = 64;
@@ -110,7 +114,7 @@ fn routes(
         StreamableHttpService::new(move || Ok(mcp.clone()), Arc::new(NeverSessionManager::default()), settings);
     let mcp = Router::new()
         .route_service("/mcp", service)
-        .layer(from_fn(whole_body))
+        .layer(from_fn_with_state(BodyMemory::default(), whole_body))
         .layer(from_fn(lenient))
         .layer(from_fn_with_state(Arc::new(guard), guarded));
     let ready = move || {
@@ -127,7 +131,7 @@ fn routes(
     Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).merge(mcp)
 }
 
-/// The names by which this server may be called, and the pages that may call it.
+/// The names by which this server may be called, and the origins that a request may carry.
 #[derive(Debug)]
 struct Guard {
     hosts: Vec<String>,
@@ -174,7 +178,7 @@ async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) 
         return refusal(StatusCode::FORBIDDEN, hint);
     }
     if !guard.allows_origin(request.headers()) {
-        let hint = "pages of that origin may not call this server; an operator can add it to `server.allowed_origins`";
+        let hint = "requests of that origin are not taken; an operator can add it to `server.allowed_origins`";
         return refusal(StatusCode::FORBIDDEN, hint);
     }
     next.run(request).await
@@ -192,7 +196,9 @@ async fn lenient(mut request: Request, next: Next) -> Response {
 }
 
 /// Reads the body whole, within bounds on size and time, before anything is done with it.
-async fn whole_body(request: Request, next: Next) -> Response {
+///
+/// All bodies together have a bound too: one that finds no room in time is turned away before it is read.
+async fn whole_body(State(memory): State<BodyMemory>, request: Request, next: Next) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
@@ -200,6 +206,13 @@ async fn whole_body(request: Request, next: Next) -> Response {
     if parts.headers.contains_key(CONTENT_ENCODING) {
         return closing(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body without a content encoding"));
     }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let Some(_room) = memory.room(length.unwrap_or(LARGEST_MESSAGE)).await else {
+        return closing(refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too much is being received: try again in some seconds",
+        ));
+    };
     let body = match read(body).await {
         Ok(body) => body,
         Err((status, message)) => return closing(refusal(status, &message)),
@@ -213,6 +226,23 @@ async fn whole_body(request: Request, next: Next) -> Response {
         return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], error.to_string()).into_response();
     }
     response
+}
+
+/// Room for the bodies of all requests in the air, in KiB.
+#[derive(Debug, Clone)]
+struct BodyMemory(Arc<Semaphore>);
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_KIB as usize)))
+    }
+}
+
+impl BodyMemory {
+    async fn room(&self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let share = u32::try_from(bytes.min(LARGEST_MESSAGE) / 1024).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB);
+        timeout(BODY_IDLE, Arc::clone(&self.0).acquire_many_owned(share)).await.ok()?.ok()
+    }
 }
 
 async fn read(mut body: Body) -> Result<Bytes, (StatusCode, String)> {
@@ -256,7 +286,7 @@ struct Connections {
 
 impl Connections {
     fn new(most: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(most.max(1))), by_address: Arc::default() }
+        Self { all: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))), by_address: Arc::default() }
     }
 
     fn admit(&self, address: IpAddr) -> Option<Seat> {
@@ -323,6 +353,8 @@ async fn accept(
 async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken) {
     // Without it, small answers wait 40 ms for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)

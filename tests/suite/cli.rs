@@ -50,6 +50,8 @@ fn wrong_usage_is_exit_code_2() {
         &["analyse", "x"],
         &["analyze", "x", "--detail", "ultra"],
         &["--config", "/no/such", "models"],
+        &["analyze", "x", "--region", "0,0,1"],
+        &["analyze", "x", "--schema", "/no/such/schema"],
     ] {
         assert_eq!(run(args).0.status.code(), Some(2), "{args:?}");
     }

@@ -49,6 +49,47 @@ async fn all_faults_of_shape_come_at_once_with_key_and_hint() {
 }
 
 #[tokio::test]
+async fn unknown_keys_and_wrong_names_are_reported_in_one_run() {
+    let text = faults("defalt = \"x\"\nfallback = [\"nobody\"]\n[providers.lab]\nkind = \"vlmm\"\n")
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    for part in ["`defalt`", "`nobody`", "`vlmm`"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_replaces_a_key_and_another_kind_replaces_the_provider() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("key"), "from-a-file\n").expect("a file");
+    let key = format!("[providers.pixtral]\nkey = {{ file = {:?} }}\n", folder.path().join("key"));
+    let loaded = config::load(Some(&config_file(folder.path(), &key))).expect("a configuration");
+    assert_eq!(loaded.faults, []);
+    assert!(matches!(loaded.config.providers["pixtral"].key, Some(config::KeyConfig::File(_))));
+    let other = "[providers.pixtral]\nkind = \"vllm\"\nmodel = \"m\"\n";
+    let loaded = config::load(Some(&config_file(folder.path(), other))).expect("a configuration");
+    let pixtral = &loaded.config.providers["pixtral"];
+    assert_eq!((&pixtral.key, &pixtral.base_url), (&None, &None), "the old key must not go to the new place");
+}
+
+#[tokio::test]
+async fn absurd_figures_are_faults_and_not_panics() {
+    for toml in [
+        "[cache]\nttl = \"999999999d\"\n",
+        "[limit]\nconcurrency = 9000000000000000\n",
+        "[deadline]\ntotal = \"0s\"\n",
+        "[tasks.describe]\nprompt = \"x\"\n",
+        "[[providers.pixtral.models]]\nid = \"m\"\nlimits = { target_side = 0 }\n",
+    ] {
+        assert!(!faults(toml).is_empty(), "{toml}");
+    }
+    assert_eq!(faults("[aliases]\na = \"b\"\nb = \"local\"\n"), []);
+    assert!(!faults("[aliases]\na = \"b\"\nb = \"a\"\n").is_empty());
+}
+
+#[tokio::test]
 async fn all_faults_of_meaning_come_at_once() {
     let found = faults(
         "default = \"pixtrl\"\nfallback = [\"nobody\"]\n[aliases]\nfast = \"gemini/flash\"\n[server]\nlisten = \"here\"\n\
@@ -100,6 +141,12 @@ fn the_environment_sets_any_key_and_its_faults_name_the_variable() {
         ("MISTRAL_API_KEY", "k"),
     ]);
     assert_eq!((&report["ok"], code), (&Value::Bool(true), Some(0)), "{report}");
+    let platform = [
+        ("VISIONGATE_SERVICE_HOST", "10.0.0.1"),
+        ("VISIONGATE_PORT", "tcp://10.0.0.1:80"),
+        ("VISIONGATE_PORT_80_TCP", "x"),
+    ];
+    assert_eq!(check(&platform).1, Some(0), "what a container platform sets is none of ours");
     let (report, code) = check(&[("VISIONGATE_DEFALT", "local"), ("VISIONGATE_CACHE__TTL", "never")]);
     assert_eq!(code, Some(2));
     let text = report["faults"].to_string();

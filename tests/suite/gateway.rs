@@ -228,6 +228,42 @@ async fn data_follows_the_schema_or_is_refused() {
 }
 
 #[tokio::test]
+async fn an_answer_out_of_form_is_told_from_one_that_was_fine() {
+    let upstream = Upstream::start([Play::json(200, &completion("I see a receipt."))]).await;
+    let config = pixtral_at(&upstream.url("/v1")).replace("fallback = []", "fallback = [\"local\"]");
+    let ocr = Ask { task: Some("ocr".into()), ..about("receipt.png") };
+    let reply = ask(&gateway(&config), &ocr).await.expect("the local provider reads it");
+    let outcomes: Vec<_> = reply.route.attempts.iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(outcomes, ["schema_mismatch", "ok"]);
+}
+
+#[tokio::test]
+async fn an_image_that_one_model_cannot_take_goes_to_the_next() {
+    let upstream = Upstream::start([Play::json(200, &described("never", ""))]).await;
+    let limits = "[[providers.pixtral.models]]\nid = \"mistral-medium-latest\"\nlimits = { max_bytes = 10 }\n";
+    let config = pixtral_at(&upstream.url("/v1")).replace("fallback = []", "fallback = [\"local\"]");
+    let reply = ask(&gateway(&format!("{config}{limits}")), &about("receipt.png")).await.expect("an answer");
+    assert_eq!(
+        (reply.provider.as_str(), reply.route.attempts[0].outcome, upstream.calls()),
+        ("local", "does_not_fit", 0)
+    );
+}
+
+#[tokio::test]
+async fn a_schema_that_never_ends_costs_neither_money_nor_the_server() {
+    let (gateway, upstream) = behind([Play::json(200, &completion("{}"))], "").await;
+    let level = |n: usize| json!({"anyOf": [{"allOf": [{"$ref": format!("#/$defs/d{}", n + 1)}]}, {"$ref": format!("#/$defs/d{}", n + 1)}]});
+    let mut definitions: serde_json::Map<String, Value> = (0..40).map(|n| (format!("d{n}"), level(n))).collect();
+    definitions.insert("d40".into(), json!({"type": "string"}));
+    let bomb = json!({"$ref": "#/$defs/d0", "$defs": definitions});
+    let failure =
+        ask(&gateway, &Ask { schema: Some(Arc::new(bomb)), ..about("receipt.png") }).await.expect_err("a bomb");
+    assert_eq!((failure.code.name(), upstream.calls()), ("INVALID_INPUT", 0));
+    let misplaced = Ask { schema: Some(Arc::new(json!({}))), task: Some("describe".into()), ..about("receipt.png") };
+    assert_eq!(ask(&gateway, &misplaced).await.expect_err("misplaced").code.name(), "INVALID_INPUT");
+}
+
+#[tokio::test]
 async fn presets_are_tasks_and_every_shipped_one_has_a_sound_schema() {
     let (gateway, upstream) = behind([Play::json(200, &completion("A receipt from a grocer."))], "").await;
     for name in ["invoice", "alt_text", "product_tags", "moderate", "chart", "ui", "contract"] {

@@ -115,6 +115,67 @@ async fn metadata_goes_and_the_picture_stays() {
 }
 
 #[tokio::test]
+async fn metadata_does_not_hide_among_scans_or_in_thumbnails() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plain = encoded(&scene(300, 200), ImageFormat::Jpeg);
+    let segment = |marker: u8, body: &[u8]| {
+        let length = u16::try_from(body.len() + 2).expect("short").to_be_bytes();
+        [&[0xff, marker][..], &length, body].concat()
+    };
+    let end = plain.len() - 2;
+    let secret = b"Exif\0\0GPS-SECRET";
+    let late = [&plain[..end], &segment(0xe1, secret), &plain[end..]].concat();
+    let comment = [&plain[..end], &segment(0xfe, b"GPS-SECRET"), &plain[end..]].concat();
+    let thumbnail =
+        [&plain[..2], &segment(0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\x02\x02GPS-SECRET.."), &plain[2..]].concat();
+    for (name, bytes) in [("late", late), ("comment", comment), ("thumbnail", thumbnail)] {
+        let picture = open(&save(folder.path(), name, &bytes)).await.expect(name);
+        let fitted = fit(&picture, wish(1000, BOTH)).await;
+        let text = String::from_utf8_lossy(fitted.image.bytes()).into_owned();
+        assert!(!text.contains("GPS-SECRET"), "{name}: {:?}", steps(&fitted));
+        assert_eq!(decoded(&fitted).width(), 300, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn models_with_odd_limits_get_what_they_take() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let photo = open(&save(folder.path(), "photo.jpg", &encoded(&scene(900, 700), ImageFormat::Jpeg)))
+        .await
+        .expect("a picture");
+    let mut narrow = wish(1568, BOTH);
+    narrow.limits.max_side = 300;
+    assert_eq!(fit(&photo, narrow).await.image.width(), 300);
+    let mut png_only = wish(1000, &[Format::Png]);
+    png_only.limits.max_bytes = 60_000;
+    let fitted = fit(&photo, png_only).await;
+    assert!(fitted.image.format() == Format::Png && fitted.image.bytes().len() <= 60_000, "{:?}", fitted.image);
+}
+
+#[tokio::test]
+async fn pages_and_frames_beyond_the_first_are_announced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut two_pages = Cursor::new(Vec::new());
+    let page = encoded(&scene(40, 30), ImageFormat::Tiff);
+    let single = open(&save(folder.path(), "one.tif", &page)).await.expect("a picture");
+    assert!(single.warnings().is_empty(), "{:?}", single.warnings());
+    // A second directory that repeats the first: what a scanner's second page looks like from outside.
+    let first = usize::try_from(u32::from_le_bytes(page[4..8].try_into().expect("four bytes"))).expect("small");
+    let entries = usize::from(u16::from_le_bytes([page[first], page[first + 1]]));
+    let next = first + 2 + 12 * entries;
+    let at = u32::try_from(page.len()).expect("small").to_le_bytes();
+    std::io::Write::write_all(
+        &mut two_pages,
+        &[&page[..next], &at, &page[next + 4..], &page[first..next], &[0; 4]].concat(),
+    )
+    .expect("memory");
+    let double = open(&save(folder.path(), "two.tif", two_pages.get_ref())).await.expect("a picture");
+    assert!(double.warnings()[0].contains("only the first frame or page"), "{:?}", double.warnings());
+    let trailing = [encoded(&scene(40, 30), ImageFormat::Gif), vec![0]].concat();
+    assert!(open(&save(folder.path(), "a.gif", &trailing)).await.expect("a picture").warnings().is_empty());
+}
+
+#[tokio::test]
 async fn the_rotated_photo_arrives_upright_small_and_without_its_place() {
     let picture = open(&example("photo-rotated.jpg")).await.expect("a picture");
     assert_eq!(picture.size(), (1200, 900));
@@ -184,7 +245,7 @@ async fn every_format_is_opened_and_animations_show_their_first_frame() {
         encoder.encode_frames(frames).expect("an animation");
     }
     let picture = open(&save(folder.path(), "moving.gif", &moving)).await.expect("a picture");
-    assert!(picture.warnings()[0].contains("animated"), "{:?}", picture.warnings());
+    assert!(picture.warnings()[0].contains("only the first frame"), "{:?}", picture.warnings());
     let fitted = fit(&picture, wish(1000, BOTH)).await;
     assert!(steps(&fitted).contains(&"first_frame"), "{:?}", steps(&fitted));
     assert_eq!(decoded(&fitted).to_rgb8().get_pixel(5, 5).0, [255, 0, 0]);

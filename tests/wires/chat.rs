@@ -81,6 +81,26 @@ async fn a_vendor_that_nobody_knows_is_a_table() {
 }
 
 #[tokio::test]
+async fn an_operators_card_changes_what_it_names_and_keeps_the_rest() {
+    let mut settings = settings(None, Some("mistral-medium-latest"));
+    let own = [
+        json!({"id": "mistral-medium-latest", "json": "prompt"}),
+        json!({"id": "pixtral-large-latest", "price": {"input": 1, "output": 1}}),
+    ];
+    settings.models = own.map(|card| serde_json::from_value::<CardSettings>(card).expect("a card")).to_vec();
+    let provider = build("pixtral", settings);
+    assert!(provider.card("mistral-medium-3-5").is_called("mistral-medium-latest"), "the vendor's own name was lost");
+    assert!(provider.card("pixtral-large-2411").is_called("mistral-medium-3-5"), "the retirement was lost");
+    let upstream = Upstream::start([Play::json(200, &completion(&json!("{\"a\": \"b\"}")))]).await;
+    let mut settings = super::settings(Some(upstream.url("/v1")), Some("m"));
+    settings.models = vec![serde_json::from_value(json!({"id": "m", "json": "prompt"})).expect("a card")];
+    let mut req = request("m", Task::Extract);
+    req.output = Output::Json(Schema { name: "x".into(), value: std::sync::Arc::new(json!({"type": "object"})) });
+    build("openai-compatible", settings).complete(&ctx(PATIENCE), &req).await.expect("an answer");
+    assert!(upstream.received()[0].body.get("response_format").is_none());
+}
+
+#[tokio::test]
 async fn a_key_may_travel_in_a_header_of_its_own() {
     let upstream = Upstream::start([Play::json(200, &completion(&json!("fine")))]).await;
     let mut settings = settings(Some(upstream.url("/v1")), Some("m"));

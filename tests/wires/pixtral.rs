@@ -82,6 +82,17 @@ async fn chunks_are_joined_and_thoughts_left_out() {
 }
 
 #[tokio::test]
+async fn odd_but_harmless_members_do_not_lose_an_answer() {
+    let mut odd = completion(&json!("<think>let me {see}</think>\n\na cat"));
+    odd["choices"][0]["message"]["refusal"] = json!(false);
+    odd["choices"][0]["finish_reason"] = json!(3);
+    odd["service_tier"] = json!({"nested": [1]});
+    assert_eq!(outcome(Play::json(200, &odd)).await.expect("an answer").text, "a cat");
+    let endless = completion(&json!("<think>still thinking"));
+    assert_eq!(outcome(Play::json(200, &endless)).await.expect_err("nothing said").kind(), ErrorKind::Empty);
+}
+
+#[tokio::test]
 async fn a_notice_of_retirement_becomes_a_warning() {
     let play = Play::json(200, &completion(&json!("fine"))).header("x-model-deprecation-timestamp", "1803859200");
     let warnings = outcome(play).await.expect("an answer").warnings;
@@ -211,6 +222,13 @@ async fn every_shape_of_error_is_understood() {
             Retry::Never,
             "quota",
         ),
+        (
+            429,
+            json!({"error": {"message": "Rate limit reached for model `x` on tokens per minute (TPM): Limit 6000, Used 5990. Please try again in 7.66s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing", "type": "tokens", "code": "rate_limit_exceeded"}}),
+            ErrorKind::RateLimited,
+            later(None),
+            "Rate limit reached",
+        ),
         (500, json!({"message": "oops"}), ErrorKind::Unavailable, later(None), "oops"),
         (504, json!({}), ErrorKind::TimedOut, later(None), "504"),
     ];
@@ -245,9 +263,14 @@ async fn rate_limit_headers_say_what_is_left_and_whether_waiting_helps() {
 
 #[tokio::test]
 async fn a_vendor_that_echoes_the_key_does_not_get_it_shown() {
-    let said = format!("your key Bearer {} is bad: {}", "sk-abc123", "A".repeat(300));
-    let error = outcome(Play::json(401, &json!({"message": said}))).await.expect_err("refused");
-    assert!(!error.to_string().contains("sk-abc123") && !error.to_string().contains("AAAA"), "{error}");
+    let said = format!("your key Bearer {} is bad: {} ({KEY})", "sk-abc123", "A".repeat(300));
+    for status in [200, 401, 422, 500] {
+        let error = outcome(Play::json(status, &json!({"error": {"message": said}}))).await.expect_err("refused");
+        let shown = format!("{error} {error:?} {:?}", error.advice());
+        for secret in ["sk-abc123", "AAAA", KEY] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
 }
 
 #[tokio::test]

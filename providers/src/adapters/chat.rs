@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::answer::{Answer, Finish, Usage};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::image::Image;
-use crate::model::JsonMode;
+use crate::model::{JsonMode, ModelCard};
 use crate::request::{Detail, ModelId, Output, Sampling, VisionRequest};
 use crate::wire::{Incoming, Outgoing, Wire, error_by_status, quoted};
 
@@ -83,13 +83,11 @@ pub struct Quirks {
 #[derive(Debug, Clone)]
 pub struct Chat {
     pub quirks: Quirks,
-    /// How its models are made to answer in JSON.
-    pub json: JsonMode,
 }
 
 impl Wire for Chat {
-    fn write(&self, req: &VisionRequest) -> Result<Outgoing> {
-        let body = self.body(req);
+    fn write(&self, req: &VisionRequest, card: &ModelCard) -> Result<Outgoing> {
+        let body = self.body(req, card.json);
         let body = serde_json::to_vec(&body)
             .map_err(|error| Error::new(ErrorKind::Internal, "writing the request as JSON").caused_by(error))?;
         Ok(Outgoing { method: Method::POST, path: "/chat/completions".into(), body: body.into() })
@@ -109,7 +107,7 @@ impl Wire for Chat {
 }
 
 impl Chat {
-    fn body(&self, req: &VisionRequest) -> Body {
+    fn body(&self, req: &VisionRequest, mode: JsonMode) -> Body {
         let Sampling { temperature, top_p, seed, max_output_tokens, stop } = &req.sampling;
         let mut optional = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
@@ -132,7 +130,7 @@ impl Chat {
         }
         let mut prompt = req.prompt.clone();
         if let Output::Json(schema) = &req.output {
-            match self.json {
+            match mode {
                 JsonMode::Schema => put(
                     "response_format",
                     Some(json!({"type": "json_schema", "json_schema": {
@@ -141,7 +139,7 @@ impl Chat {
                 JsonMode::Object => put("response_format", Some(json!({"type": "json_object"}))),
                 JsonMode::Prompt => {}
             }
-            if self.json != JsonMode::Schema {
+            if mode != JsonMode::Schema {
                 prompt = format!("{prompt}\n\nAnswer only with JSON that follows this JSON schema:\n{}", schema.value);
             }
         }
@@ -228,8 +226,11 @@ enum ImageUrlBody {
 /// Whether a schema meets the vendors' rules for strict mode: every object closed and every property required.
 fn is_strict(schema: &Value) -> bool {
     let Some(schema) = schema.as_object() else { return true };
+    let is_object = schema.get("type").is_some_and(|kind| {
+        kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"))
+    });
     let closed = match schema.get("properties").and_then(Value::as_object) {
-        None => true,
+        None => !is_object || schema.get("additionalProperties") == Some(&Value::Bool(false)),
         Some(properties) => {
             let required = schema.get("required").and_then(Value::as_array);
             let is_required = |name: &String| required.is_some_and(|names| names.iter().any(|it| it == name));
@@ -265,7 +266,7 @@ struct Choice {
     #[serde(default)]
     message: Option<Said>,
     #[serde(default)]
-    finish_reason: Option<String>,
+    finish_reason: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -273,7 +274,7 @@ struct Said {
     #[serde(default)]
     content: Option<Value>,
     #[serde(default)]
-    refusal: Option<String>,
+    refusal: Option<Value>,
 }
 
 /// Reads a chat completion.
@@ -294,10 +295,10 @@ pub(crate) fn read_answer(asked: &ModelId, reply: &Incoming) -> Result<Answer> {
         return Err(Error::new(ErrorKind::Empty, "the backend answered without a choice"));
     };
     let said = choice.message.unwrap_or(Said { content: None, refusal: None });
-    if let Some(refusal) = said.refusal.filter(|text| !text.is_empty()) {
-        return Err(Error::new(ErrorKind::Refused, format!("the model declined: {}", quoted(&refusal))));
+    if let Some(refusal) = said.refusal.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        return Err(Error::new(ErrorKind::Refused, format!("the model declined: {}", quoted(refusal))));
     }
-    let finish = match choice.finish_reason.as_deref() {
+    let finish = match choice.finish_reason.as_ref().and_then(Value::as_str) {
         Some("length" | "model_length") => Finish::Length,
         Some("content_filter") => Finish::Refusal,
         Some("tool_calls" | "function_call") => {
@@ -308,7 +309,7 @@ pub(crate) fn read_answer(asked: &ModelId, reply: &Incoming) -> Result<Answer> {
         }
         _ => Finish::Stop,
     };
-    let text = content_text(said.content)?;
+    let text = spoken(&content_text(said.content)?);
     let usage = parsed.usage.as_deref().and_then(read_usage);
     if text.trim().is_empty() {
         return Err(nothing_said(finish));
@@ -329,6 +330,16 @@ fn content_text(content: Option<Value>) -> Result<String> {
             Ok(texts.collect())
         }
         Some(_) => Err(Error::new(ErrorKind::Garbled, "reading the answer: its content is neither text nor a list")),
+    }
+}
+
+/// Without the thoughts that servers without a reasoning parser leave in front of an answer.
+fn spoken(text: &str) -> String {
+    let thought = text.trim_start().strip_prefix("<think>").map(|thought| thought.split_once("</think>"));
+    match thought {
+        None => text.to_owned(),
+        Some(Some((_, said))) => said.trim_start().to_owned(),
+        Some(None) => String::new(),
     }
 }
 
@@ -388,7 +399,13 @@ fn kind_by_words(status: u16, tags: &str, said: &str) -> Option<ErrorKind> {
         (
             ErrorKind::OutOfCredit,
             &[403, 429],
-            &["insufficient_quota", "credit_balance", "billing", "spend limit", "spending limit"],
+            &[
+                "insufficient_quota",
+                "check your plan and billing details",
+                "credit_balance",
+                "spend limit",
+                "spending limit",
+            ],
         ),
         (ErrorKind::UnknownModel, &[400, 404], &["invalid_model", "model_not_found", "invalid model"]),
         (ErrorKind::Unavailable, &[429, 503], &["capacity exceeded", "capacity_exceeded", "overloaded", "slow_down"]),
@@ -435,6 +452,8 @@ mod tests {
         let check = |schema: Value, expected| assert_eq!(is_strict(&schema), expected, "{schema}");
         check(json!({"type": "object", "properties": {}, "additionalProperties": false}), true);
         check(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}), false);
+        check(json!({"type": "object"}), false);
+        check(json!({"type": ["object", "null"]}), false);
         let closed = |inner: Value| json!({"type": "object", "properties": {"a": inner}, "required": ["a"], "additionalProperties": false});
         check(closed(json!({"type": "string"})), true);
         check(closed(json!({"type": "array", "items": {"type": "object", "properties": {"b": {}}}})), false);

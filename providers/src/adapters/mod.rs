@@ -44,9 +44,10 @@ pub struct Settings {
 /// Says in one line what the operator's settings lack or get wrong.
 pub fn build(preset: &Preset, settings: Settings, http: &VendorHttp) -> Result<Provider, String> {
     let cards = cards(preset, &settings)?;
-    let chat = Chat { quirks: settings.quirks.unwrap_or(preset.quirks), json: preset.unknown.json };
+    let chat = Chat { quirks: settings.quirks.unwrap_or(preset.quirks) };
+    let pixtral = settings.quirks.map_or_else(Pixtral::new, Pixtral::with_quirks);
     match preset.wire {
-        WireKind::Pixtral => remote(Pixtral::new(), preset, settings, cards, http),
+        WireKind::Pixtral => remote(pixtral, preset, settings, cards, http),
         WireKind::Chat => remote(chat, preset, settings, cards, http),
         WireKind::Local => Ok(Arc::new(Local::new(settings.name, cards, preset.unknown.clone(), settings.local))),
     }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use crate::adapters::chat::{self, Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::JsonMode;
+use crate::model::ModelCard;
 use crate::request::VisionRequest;
 use crate::wire::{Incoming, Outgoing, Wire};
 
@@ -25,15 +25,20 @@ impl Pixtral {
     /// The wire as the vendor documents it.
     #[must_use]
     pub fn new() -> Self {
-        let quirks = Quirks {
+        Self::with_quirks(Quirks {
             max_tokens: MaxTokens::MaxTokens,
             seed: Seed::RandomSeed,
             image_url: ImageUrl::Object,
             // Accepted there, but without a documented effect: intake chooses the size instead.
             detail: DetailField::Omit,
             system: SystemRole::System,
-        };
-        Self(Chat { quirks, json: JsonMode::Schema })
+        })
+    }
+
+    /// The wire as another server of Mistral's models wants it.
+    #[must_use]
+    pub fn with_quirks(quirks: Quirks) -> Self {
+        Self(Chat { quirks })
     }
 }
 
@@ -44,8 +49,8 @@ impl Default for Pixtral {
 }
 
 impl Wire for Pixtral {
-    fn write(&self, req: &VisionRequest) -> Result<Outgoing> {
-        self.0.write(req)
+    fn write(&self, req: &VisionRequest, card: &ModelCard) -> Result<Outgoing> {
+        self.0.write(req, card)
     }
 
     fn probe(&self) -> Outgoing {

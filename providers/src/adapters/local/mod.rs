@@ -107,8 +107,11 @@ impl Local {
         let pixels = image.clone();
         // The permit goes along: dropping this future does not stop the thread.
         let measuring = tokio::task::spawn_blocking(move || (measure(&pixels, task), permit));
-        let (measured, permit) =
-            measuring.await.map_err(|error| Error::new(ErrorKind::Internal, "measuring the image").caused_by(error))?;
+        let late = |_| Error::new(ErrorKind::TimedOut, "measuring the image");
+        let (measured, permit) = timeout_at(ctx.deadline, measuring)
+            .await
+            .map_err(late)?
+            .map_err(|error| Error::new(ErrorKind::Internal, "measuring the image").caused_by(error))?;
         let (facts, codes, page) = measured?;
         let deadline = ctx.until(tokio::time::Instant::now() + self.timeout).deadline;
         let text = self.tesseract.read(page, deadline).await;

@@ -15,7 +15,7 @@ const LONGEST: u32 = 2600;
 /// Decodes an image that intake has vouched for, with bounds all the same.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidRequest`] when the pixels cannot be decoded.
+/// [`ErrorKind::Corrupt`] when the pixels cannot be decoded.
 pub(super) fn decode(image: &Image) -> Result<DynamicImage> {
     let format = match image.format() {
         Format::Jpeg => image::ImageFormat::Jpeg,
@@ -27,7 +27,10 @@ pub(super) fn decode(image: &Image) -> Result<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(512 << 20);
     reader.limits(limits);
-    reader.decode().map_err(|error| Error::new(ErrorKind::InvalidRequest, "decoding the image").caused_by(error))
+    reader.decode().map_err(|error| {
+        Error::new(ErrorKind::Corrupt, format!("decoding the image: {error}"))
+            .advise("the file is damaged or cut short: get a fresh copy")
+    })
 }
 
 /// The grey in which text stands out most: the darkest of each pixel's channels on light paper, where ink may be
