@@ -7,12 +7,12 @@ help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## install what is missing, build, and read the example receipt without any key
-	@scripts/install.sh demo
+	@scripts/install.sh
 	cargo build --release --bin visiongate
 	@target/release/visiongate analyze examples/receipt.png
 
-test: ## install what the tests need, and run them all
-	@scripts/install.sh test
+test: ## install what is missing, and run all tests
+	@scripts/install.sh
 	cargo test --workspace --all-features
 
 install: ## put the program into ~/.cargo/bin

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Installs what a step needs and what is missing, with the system's own package manager. Does nothing when all is there.
-#   scripts/install.sh demo    Tesseract and a C compiler for the build
-#   scripts/install.sh test    the same, and what the tests call
+# Installs what the build and the tests need and what is missing, with the system's own package manager. Does nothing when all is there.
+# That is Tesseract, and a C compiler for the build.
 set -eu
 
 missing() { ! command -v "$1" >/dev/null 2>&1; }
@@ -16,10 +15,6 @@ as_root() {
 need=""
 missing tesseract && need="$need tesseract"
 missing cc && need="$need cc"
-if [ "${1:-demo}" = test ]; then
-    missing curl && need="$need curl"
-    missing python3 && need="$need python3"
-fi
 [ -n "$need" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1; then
@@ -28,7 +23,6 @@ if command -v apt-get >/dev/null 2>&1; then
         case $tool in
         tesseract) packages="$packages tesseract-ocr" ;;
         cc) packages="$packages gcc libc6-dev" ;;
-        *) packages="$packages $tool" ;;
         esac
     done
     as_root apt-get update -qq
@@ -39,7 +33,6 @@ elif command -v brew >/dev/null 2>&1; then
         case $tool in
         tesseract) brew install tesseract ;;
         cc) xcode-select --install ;;
-        *) brew install "$tool" ;;
         esac
     done
 else

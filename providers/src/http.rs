@@ -228,7 +228,9 @@ impl<W: Wire> HttpProvider<W> {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {
-        let host = self.endpoint.base_url.host_str().unwrap_or("its address");
+        let url = &self.endpoint.base_url;
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = format!("{}{port}", url.host_str().unwrap_or("its address"));
         let attempt = if error.is_connect() { "connecting to" } else { "sending to" };
         Error::new(ErrorKind::Unavailable, format!("{attempt} {} at {host} failed", self.id))
             .retry(Retry::Later(None))

@@ -259,7 +259,7 @@ async fn stopping_finishes_what_was_begun() {
             while upstream.calls() == 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            let status = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+            let status = Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().await.expect("a shell runs");
             assert!(status.success());
         };
         let (answer, ()) = tokio::join!(server.call("tools/call", call), stop);

@@ -355,7 +355,7 @@ async fn being_told_to_stop_ends_the_process_at_once_and_well() {
     client.shake_hands().await;
     let id = client.child.id().expect("it runs").to_string();
     let began = Instant::now();
-    let killed = std::process::Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+    let killed = std::process::Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().expect("a shell runs");
     assert!(killed.success());
     let status = timeout(PATIENCE, client.child.wait()).await.expect("it ends").expect("a status");
     assert_eq!(status.code(), Some(0));
