@@ -142,7 +142,9 @@ impl Gateway {
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
         let began = Instant::now();
         let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let unanswered = Unanswered(Some(Arc::clone(&request_id)));
         let outcome = self.answer(ask, asker, Arc::clone(&request_id), began).await;
+        unanswered.answered();
         let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
         match &outcome {
             Ok(reply) => {
@@ -178,6 +180,23 @@ impl Gateway {
         reply.images = pictures.iter().zip(&fitted).map(|(picture, fitted)| account(picture, fitted)).collect();
         reply.warnings.splice(0..0, pictures.iter().flat_map(Picture::warnings));
         Ok(reply)
+    }
+}
+
+/// Writes down that a caller left before the answer: a dropped call would leave no line otherwise.
+struct Unanswered(Option<Arc<str>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(request) = &self.0 {
+            info!(request = &**request, code = Code::Cancelled.name(), "the caller left");
+        }
     }
 }
 
