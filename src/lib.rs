@@ -10,6 +10,8 @@ pub mod assemble;
 pub mod config;
 pub mod gateway;
 
+pub mod reply;
+
 pub mod layers;
 pub mod router;
 pub mod tasks;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use vision_providers::answer::TextBlock;
 
 use crate::failure::Failure;
-use crate::gateway::{Content, ImageAccount, Reply, Route, Shape};
+use crate::reply::{Attempt, Content, ImageAccount, Reply, Route, Shape};
 
 /// The whole answer.
 #[must_use]
@@ -74,7 +74,7 @@ pub fn plain(reply: &Reply) -> String {
 /// How the answer came about.
 #[must_use]
 pub fn route(route: &Route) -> Value {
-    let attempt = |attempt: &crate::gateway::Attempt| json!({"model": attempt.model, "outcome": attempt.outcome, "latency_ms": milliseconds(attempt.latency)});
+    let attempt = |attempt: &Attempt| json!({"model": attempt.model, "outcome": attempt.outcome, "latency_ms": milliseconds(attempt.latency)});
     let attempts: Vec<Value> = route.attempts.iter().map(attempt).collect();
     let mut value = json!({"rule": route.rule, "attempts": attempts});
     if !route.skipped.is_empty() {

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod cli;
 pub mod init;
 pub mod mcp;
+mod models;
 pub mod server;
 
 /// The ways in which a process is told to stop, listened for from the moment this exists.

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use vision_providers::request::{CacheMode, Caller};
 use vision_providers::testkit::{Play, Upstream};
 use visiongate::failure::Failure;
-use visiongate::gateway::{Ask, Asker, Gateway, Reply};
+use visiongate::gateway::{Ask, Asker, Gateway};
 use visiongate::intake::Door;
+use visiongate::reply::Reply;
 use visiongate::surface::answer;
 
 use super::{PATIENCE, completion, described, example, gateway, pixtral_at};

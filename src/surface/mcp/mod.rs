@@ -25,7 +25,7 @@ use vision_providers::request::Caller;
 use crate::failure::{Code, Failure};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
-use crate::surface::{answer, cli};
+use crate::surface::{answer, models};
 
 pub use self::tools::TOOLS;
 
@@ -57,7 +57,7 @@ impl Mcp {
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
         if name != tools::ANALYZE {
-            let list = cli::model_list(&self.gateway);
+            let list = models::list(&self.gateway);
             let mut result = CallToolResult::success(vec![ContentBlock::text(list.to_string())]);
             result.structured_content = Some(list);
             return Ok(result);

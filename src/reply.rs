@@ -1,0 +1,185 @@
+//! The reply: what was answered, by whom, for how much, and how it came about.
+//!
+//! It composes and cleans; it asks nobody and knows no JSON of any surface.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use vision_providers::answer::{Answer, Finish, Rect, TextBlock, Usage};
+use vision_providers::model::MicroUsd;
+use vision_providers::request::{Output, Task};
+
+use crate::clean;
+use crate::failure::{Code, Failure, Result};
+use crate::intake::Picture;
+use crate::intake::fit::{Fitted, Step};
+use crate::router::plan::{Candidate, Plan, Reason, Skipped};
+use crate::tasks::Question;
+
+/// What the answer says, by task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    Description { description: String, detected_text: String },
+    Reading { detected_text: String, blocks: Vec<TextBlock> },
+    Text(String),
+    Data(Value),
+}
+
+/// One call of a candidate, for the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// `provider/model`.
+    pub model: String,
+    /// `ok`, `cached`, or the kind of error.
+    pub outcome: &'static str,
+    pub latency: Duration,
+}
+
+/// How the answer came about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    pub rule: String,
+    pub attempts: Vec<Attempt>,
+    /// Models that were passed over, with the reason.
+    pub skipped: Vec<(String, &'static str)>,
+}
+
+/// An image as it came and as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageAccount {
+    pub source: &'static str,
+    pub original: Shape,
+    pub sent: Shape,
+    pub steps: Vec<Step>,
+}
+
+/// The outside of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    pub format: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub bytes: usize,
+}
+
+/// One true, structured answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// The task's name, as it was asked.
+    pub task: String,
+    pub content: Content,
+    pub provider: String,
+    /// The model that answered, by its own account.
+    pub model: String,
+    pub model_requested: String,
+    pub latency: Duration,
+    pub usage: Option<Usage>,
+    pub cost: Option<MicroUsd>,
+    pub finish: Finish,
+    pub cached: bool,
+    pub warnings: Vec<String>,
+    pub route: Route,
+    pub images: Vec<ImageAccount>,
+}
+
+/// Makes the reply of the candidate at `index` of the plan, without the times and images that only its caller knows.
+///
+/// # Errors
+/// `BAD_UPSTREAM_RESPONSE` when an answer that passed validation is not JSON after all.
+pub(crate) fn compose(
+    question: &Question,
+    plan: &Plan,
+    index: usize,
+    answer: &Answer,
+    fitted: &[Fitted],
+) -> Result<Reply> {
+    let candidate = &plan.candidates[index];
+    let answered = candidate.provider.card(answer.model.as_str());
+    let price = answered.price.or(candidate.card.price);
+    let cost = match (answer.cached, price, &answer.usage) {
+        (true, ..) => Some(MicroUsd::default()),
+        (false, Some(price), Some(usage)) => Some(price.of(usage)),
+        _ => None,
+    };
+    let mut warnings = answer.warnings.clone();
+    let passed_over = plan.skipped.iter().filter(|skipped| skipped.before <= index);
+    warnings.extend(passed_over.map(Skipped::warning));
+    if index > 0 {
+        let failed: Vec<String> = plan.candidates[..index].iter().map(Candidate::name).collect();
+        warnings.push(format!("{} failed: {} answered instead", failed.join(", "), candidate.name()));
+    }
+    if answer.finish == Finish::Length {
+        warnings.push("the answer was cut by the token limit: raise `max_output_tokens` to get the rest".into());
+    }
+    if answer.finish == Finish::Refusal {
+        warnings.push("the vendor's filter cut the answer".into());
+    }
+    let (usage, finish, cached) = (answer.usage, answer.finish, answer.cached);
+    let model = clean::text(answer.model.as_str());
+    let content = content(question, answer, fitted)?;
+    Ok(Reply {
+        task: question.name.clone(),
+        content,
+        provider: candidate.provider.id().to_owned(),
+        model,
+        model_requested: plan.requested.clone(),
+        latency: Duration::ZERO,
+        usage,
+        cost,
+        finish,
+        cached,
+        warnings: warnings.iter().map(|warning| clean::text(warning)).collect(),
+        route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan) },
+        images: Vec::new(),
+    })
+}
+
+fn skipped(plan: &Plan) -> Vec<(String, &'static str)> {
+    let reason = |reason: &Reason| match reason {
+        Reason::NoKey(_) => "no_key",
+        Reason::Unable(_) => "unable",
+    };
+    plan.skipped.iter().map(|skipped| (skipped.model.clone(), reason(&skipped.reason))).collect()
+}
+
+fn content(question: &Question, answer: &Answer, fitted: &[Fitted]) -> Result<Content> {
+    if question.output == Output::Text {
+        return Ok(Content::Text(clean::text(&answer.text)));
+    }
+    let garbled = |_| Failure::new(Code::BadUpstreamResponse, "reading the answer: it is not JSON");
+    let data = clean::value(serde_json::from_str(&answer.text).map_err(garbled)?);
+    let field = |name: &str| data[name].as_str().unwrap_or_default().trim().to_owned();
+    Ok(match question.task {
+        Task::Describe => {
+            Content::Description { description: field("description"), detected_text: field("detected_text") }
+        }
+        Task::Ocr => {
+            let blocks = answer.blocks.iter().filter_map(|block| placed(block, fitted)).collect();
+            Content::Reading { detected_text: field("detected_text"), blocks }
+        }
+        Task::Ask | Task::Extract => Content::Data(data),
+    })
+}
+
+/// A block in the pixels of the image that the caller named.
+fn placed(block: &TextBlock, fitted: &[Fitted]) -> Option<TextBlock> {
+    let area: Rect = fitted.get(block.image)?.in_original(block.area);
+    Some(TextBlock { text: clean::text(&block.text), area, ..block.clone() })
+}
+
+/// What became of one image.
+pub(crate) fn account(picture: &Picture, fitted: &Fitted) -> ImageAccount {
+    let (width, height) = picture.size();
+    let image = &fitted.image;
+    ImageAccount {
+        source: picture.source(),
+        original: Shape { format: picture.format(), width, height, bytes: picture.bytes() },
+        sent: Shape {
+            format: image.format().name(),
+            width: image.width(),
+            height: image.height(),
+            bytes: image.bytes().len(),
+        },
+        steps: fitted.steps.clone(),
+    }
+}
