@@ -117,14 +117,40 @@ async fn a_missing_language_is_named() {
     assert!(answer.warnings.is_empty() || answer.warnings[0].contains("xyz"), "{:?}", answer.warnings);
 }
 
-#[tokio::test]
-async fn a_child_that_hangs_is_cut_off() {
-    let folder = std::env::temp_dir().join(format!("visiongate-test-{}", std::process::id()));
+/// A program that hangs, and the file in which it leaves its process id.
+fn hanging(name: &str) -> (std::path::PathBuf, std::path::PathBuf, std::path::PathBuf) {
+    let folder = std::env::temp_dir().join(format!("visiongate-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    let program = folder.join("hanging");
-    std::fs::write(&program, "#!/bin/sh\nexec sleep 600\n").expect("a script");
+    let (program, id) = (folder.join("hanging"), folder.join("id"));
+    std::fs::write(&program, format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", id.display())).expect("a script");
     #[cfg(unix)]
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("permissions");
+    (folder, program, id)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_caller_who_leaves_takes_the_child_along_and_leaves_no_zombie() {
+    let (folder, program, id) = hanging("left");
+    let provider = local(|settings| settings.program = program.display().to_string());
+    let calling = ctx(PATIENCE);
+    let req = about(example("qr.png"), Task::Describe);
+    let leaving = tokio::time::timeout(Duration::from_secs(2), provider.complete(&calling, &req)).await;
+    assert!(leaving.is_err(), "it was to hang");
+    let id = std::fs::read_to_string(id).expect("it had started");
+    let process = std::path::PathBuf::from("/proc").join(id.trim());
+    let gone = async {
+        while process.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(2), gone).await.is_ok(), "the child is still there");
+    std::fs::remove_dir_all(folder).expect("cleaned up");
+}
+
+#[tokio::test]
+async fn a_child_that_hangs_is_cut_off() {
+    let (folder, program, _) = hanging("hang");
     let provider = local(|settings| {
         settings.program = program.display().to_string();
         settings.timeout = Duration::from_millis(300);

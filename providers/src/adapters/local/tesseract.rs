@@ -6,7 +6,8 @@
 use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::adapters::local::Settings;
@@ -176,10 +177,25 @@ impl Tesseract {
     }
 }
 
+/// A child that does not outlive whoever waits for it: dropped early, it is killed, and waited for by a task that
+/// ends with it. Without that wait it would stay a zombie until the runtime next wakes.
+struct Owned(Option<Child>);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let (Some(mut child), Ok(runtime)) = (self.0.take(), Handle::try_current()) else { return };
+        let _ = child.start_kill();
+        runtime.spawn(async move {
+            let _ = child.wait().await;
+        });
+    }
+}
+
 async fn exchange(mut command: Command, input: &[u8]) -> Result<String, OcrError> {
     let failed = |error: std::io::Error| OcrError::Failed(error.to_string());
-    let mut child = command.spawn().map_err(failed)?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut child = Owned(Some(command.spawn().map_err(failed)?));
+    let Some(process) = child.0.as_mut() else { return Err(OcrError::Failed("it did not start".into())) };
+    let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
             // A child that stops reading has its reasons, which its exit code tells better than a broken pipe.
@@ -198,7 +214,8 @@ async fn exchange(mut command: Command, input: &[u8]) -> Result<String, OcrError
         }
     };
     tokio::join!(write, read, listen);
-    let status = child.wait().await.map_err(failed)?;
+    let status = process.wait().await.map_err(failed)?;
+    child.0 = None;
     if status.success() {
         return Ok(String::from_utf8_lossy(&text).into_owned());
     }
