@@ -91,12 +91,9 @@ fn is_metadata(segment: &JpegSegment) -> bool {
 /// when the end never comes.
 fn walk_scans(scans: &[u8]) -> Option<(usize, bool)> {
     let (mut at, mut pure) = (0, true);
-    while at + 1 < scans.len() {
-        if scans[at] != 0xff {
-            at += 1;
-            continue;
-        }
-        match scans[at + 1] {
+    while let Some(ahead) = scans.get(at..)?.iter().position(|byte| *byte == 0xff) {
+        at += ahead;
+        match *scans.get(at + 1)? {
             markers::EOI => return Some((at + 2, pure)),
             // A stuffed byte, a restart, or padding.
             0x00 | markers::RST0..=markers::RST7 => at += 2,

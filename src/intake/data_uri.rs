@@ -1,5 +1,7 @@
 //! The bytes inside a data URI, checked rather than guessed.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -29,7 +31,9 @@ pub(super) fn decode(uri: &str, largest: usize) -> Result<Vec<u8>> {
     if body.len() / 4 * 3 > largest.saturating_add(largest / 8) {
         return Err(too_large(largest));
     }
-    let text: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let spaced = body.bytes().any(|byte| byte.is_ascii_whitespace());
+    let text: Cow<'_, [u8]> =
+        if spaced { body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect() } else { body.as_bytes().into() };
     if text.is_empty() {
         return Err(invalid("it holds no data".into()));
     }
