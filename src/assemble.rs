@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -124,10 +123,8 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
 }
 
 fn kinds(catalog: &Catalog, wrong: &str) -> String {
-    let nearest = catalog.kinds().min_by_key(|kind| strsim::damerau_levenshtein(kind, wrong));
-    let near = nearest.filter(|kind| strsim::damerau_levenshtein(kind, wrong) <= 3);
     let all = || format!("known are {}", catalog.kinds().collect::<Vec<_>>().join(", "));
-    near.map_or_else(all, |near| format!("did you mean `{near}`?"))
+    config::nearest(catalog.kinds(), wrong, 3).map_or_else(all, |near| format!("did you mean `{near}`?"))
 }
 
 fn key_state(found: FoundKey) -> KeyState {
@@ -196,7 +193,7 @@ fn local_settings(provider: &ProviderConfig) -> local::Settings {
 fn presets(config: &Config, faults: &mut Faults<'_>) -> Presets {
     let mut presets = Presets::new();
     for (name, task) in &config.tasks {
-        if Task::ALL.iter().any(|built_in| built_in.name() == name) {
+        if Task::named(name).is_some() {
             faults.add(&format!("tasks.{name}"), "this task is built in and cannot be redefined", None);
             continue;
         }
@@ -228,7 +225,7 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
         if rule.models.is_empty() {
             faults.add("routes", "a rule needs at least one model in `use`", None);
         }
-        let known = |task: &str| Task::ALL.iter().any(|it| it.name() == task) || presets.contains_key(task);
+        let known = |task: &str| Task::named(task).is_some() || presets.contains_key(task);
         if let Some(task) = rule.when.task.as_deref().filter(|task| !known(task)) {
             faults.add("routes", format!("there is no task called `{task}`"), None);
         }
@@ -245,8 +242,7 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
     }
 }
 
-/// Beyond these a setting is a slip of the pen, and some libraries panic.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// Beyond this, and beyond what a memory may last, a setting is a slip of the pen, and some libraries panic.
 const MOST: usize = 100_000;
 
 fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
@@ -257,7 +253,7 @@ fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
         ("retry.longest_wait", config.retry.longest_wait),
     ];
     for (key, span) in times {
-        if span.0 > LONGEST || span.0.is_zero() {
+        if span.0 > cache::LONGEST || span.0.is_zero() {
             faults.add(key, "expected a time above 0 and of at most a year", None);
         }
     }

@@ -57,7 +57,7 @@ pub fn question(
         (None, Some(_)) => "ask",
         (None, None) => "describe",
     });
-    let built_in = Task::ALL.into_iter().find(|task| task.name() == name);
+    let built_in = Task::named(name);
     if schema.is_some() && matches!(built_in, Some(Task::Describe | Task::Ocr | Task::Ask)) {
         let message = format!("a schema does not go with the task `{name}`");
         return Err(Failure::invalid(message).advise("leave the task out, or name `extract`"));

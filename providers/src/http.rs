@@ -161,7 +161,15 @@ impl<W: Wire> HttpProvider<W> {
         (successor, Some(warning))
     }
 
-    async fn write(&self, req: VisionRequest, card: ModelCard) -> Result<Outgoing> {
+    /// The card of a model by the name that is sent.
+    fn card_of(&self, current: ModelId) -> ModelCard {
+        match self.known(current.as_str()) {
+            Some(card) => card.clone(),
+            None => ModelCard { id: current, ..self.unknown.clone() },
+        }
+    }
+
+    async fn write(&self, req: Arc<VisionRequest>, card: ModelCard) -> Result<Outgoing> {
         if req.image_bytes() < WRITE_INLINE {
             return self.wire.write(&req, &card);
         }
@@ -245,11 +253,7 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 
     fn card(&self, model: &str) -> ModelCard {
-        let (current, _) = self.current(&ModelId::from(model));
-        match self.known(current.as_str()) {
-            Some(card) => card.clone(),
-            None => ModelCard { id: current, ..self.unknown.clone() },
-        }
+        self.card_of(self.current(&ModelId::from(model)).0)
     }
 
     fn models(&self) -> &[ModelCard] {
@@ -257,11 +261,11 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let card = self.card(req.model.as_str());
-        card.admit(req)?;
         let (model, warning) = self.current(&req.model);
-        let req = VisionRequest { model, ..req.clone() };
-        let outgoing = self.write(req.clone(), card).await?;
+        let card = self.card_of(model.clone());
+        card.admit(req)?;
+        let req = Arc::new(VisionRequest { model, ..req.clone() });
+        let outgoing = self.write(Arc::clone(&req), card).await?;
         let reply = self.send(ctx, outgoing).await?;
         if !reply.status.is_success() {
             return Err(self.refused(&reply).with("model", req.model.as_str()));

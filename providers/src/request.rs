@@ -50,6 +50,12 @@ impl Task {
     /// Every task, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Describe, Self::Ocr, Self::Ask, Self::Extract];
 
+    /// The task of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|task| task.name() == name)
+    }
+
     /// The name used in requests, answers and the catalog.
     #[must_use]
     pub fn name(self) -> &'static str {

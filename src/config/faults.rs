@@ -89,13 +89,17 @@ fn dotted(pointer: &str) -> String {
 
 fn unknown_key(figment: &Figment, parent: &str, name: &str, known: &[String]) -> Fault {
     let key = if parent.is_empty() { name.to_owned() } else { format!("{parent}.{name}") };
-    let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    let near = nearest.filter(|known| strsim::damerau_levenshtein(known, name) <= 3.max(name.len() / 3));
-    let hint = match near {
+    let hint = match nearest(known.iter().map(String::as_str), name, 3.max(name.len() / 3)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.join(", ")),
     };
     Fault { place: place(figment, &key), key, message: "there is no such key".into(), hint: Some(hint) }
+}
+
+/// The name that comes nearest to a wrong one, when it is within so many slips of the pen.
+pub(crate) fn nearest<'a>(names: impl Iterator<Item = &'a str>, wrong: &str, within: usize) -> Option<&'a str> {
+    let slips = |name: &str| strsim::damerau_levenshtein(name, wrong);
+    names.min_by_key(|name| slips(name)).filter(|name| slips(name) <= within)
 }
 
 /// The keys that the object with the failing `additionalProperties` knows.

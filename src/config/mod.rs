@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 pub use self::faults::Fault;
+pub(crate) use self::faults::nearest;
 pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
 
 /// The shipped configuration, which every operator's file is laid over.
@@ -62,7 +63,7 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     let mut data = Value::Object(Map::new());
     for layer in layers {
         let layer: Value = layer.extract().map_err(|error| unreadable(&error))?;
-        lay_over(&mut data, layer);
+        lay_over(&mut data, layer, &[]);
     }
     // Kept for one thing: it remembers where each value came from.
     let figment = built_in.merge(own).merge(variables);
@@ -80,20 +81,20 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
 }
 
 /// Lays one layer over another, table by table. A provider of another kind replaces what was there, and so does a
-/// `key`, because neither means anything in halves.
-fn lay_over(below: &mut Value, above: Value) {
+/// provider's `key`, because neither means anything in halves.
+fn lay_over(below: &mut Value, above: Value, path: &[&str]) {
     let (Value::Object(below), Value::Object(above)) = (below, above) else { return };
     for (name, value) in above {
-        let another_kind = |old: &Value| {
-            let (old, new) = (&old["kind"], &value["kind"]);
-            old.is_string() && new.is_string() && old != new
+        let path = [path, &[name.as_str()]].concat();
+        let replaces = |old: &Value| match path.as_slice() {
+            ["providers", _] => old["kind"].is_string() && value["kind"].is_string() && old["kind"] != value["kind"],
+            ["providers", _, "key"] => true,
+            _ => false,
         };
         match below.get_mut(&name) {
-            Some(old) if old.is_object() && value.is_object() && name != "key" && !another_kind(old) => {
-                lay_over(old, value);
-            }
+            Some(old) if old.is_object() && value.is_object() && !replaces(old) => lay_over(old, value, &path),
             _ => {
-                below.insert(name, value);
+                below.insert(name.clone(), value);
             }
         }
     }

@@ -39,8 +39,8 @@ impl Default for Settings {
 
 type Key = [u8; 32];
 
-/// moka panics beyond a thousand years.
-const LONGEST: Duration = Duration::from_hours(24 * 365);
+/// Nothing is remembered for longer; moka panics beyond a thousand years.
+pub const LONGEST: Duration = Duration::from_hours(24 * 365);
 
 /// The memory that the cached providers of one gateway share. Clones share it.
 #[derive(Clone)]

@@ -222,8 +222,7 @@ async fn whole_body(State(memory): State<BodyMemory>, request: Request, next: Ne
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     // rmcp says 415 of JSON that does not parse.
     if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32700, "message": "the body is not a JSON-RPC message"}});
-        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], error.to_string()).into_response();
+        return rpc_error(StatusCode::BAD_REQUEST, -32700, "the body is not a JSON-RPC message");
     }
     response
 }
@@ -267,7 +266,11 @@ async fn read(mut body: Body) -> Result<Bytes, (StatusCode, String)> {
 }
 
 fn refusal(status: StatusCode, message: &str) -> Response {
-    let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": message}});
+    rpc_error(status, -32600, message)
+}
+
+fn rpc_error(status: StatusCode, code: i32, message: &str) -> Response {
+    let error = json!({"jsonrpc": "2.0", "id": null, "error": {"code": code, "message": message}});
     (status, [(CONTENT_TYPE, "application/json")], error.to_string()).into_response()
 }
 

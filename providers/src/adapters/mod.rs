@@ -3,6 +3,7 @@
 //! Nobody else asks for a vendor's name: differences are data, or a variant of the closed quirks.
 
 pub mod chat;
+mod complaint;
 pub mod local;
 pub mod pixtral;
 
@@ -44,11 +45,15 @@ pub struct Settings {
 /// Says in one line what the operator's settings lack or get wrong.
 pub fn build(preset: &Preset, settings: Settings, http: &VendorHttp) -> Result<Provider, String> {
     let cards = cards(preset, &settings)?;
-    let chat = Chat { quirks: settings.quirks.unwrap_or(preset.quirks) };
-    let pixtral = settings.quirks.map_or_else(Pixtral::new, Pixtral::with_quirks);
     match preset.wire {
-        WireKind::Pixtral => remote(pixtral, preset, settings, cards, http),
-        WireKind::Chat => remote(chat, preset, settings, cards, http),
+        WireKind::Pixtral => {
+            let wire = settings.quirks.map_or_else(Pixtral::new, Pixtral::with_quirks);
+            remote(wire, preset, settings, cards, http)
+        }
+        WireKind::Chat => {
+            let wire = Chat { quirks: settings.quirks.unwrap_or(preset.quirks) };
+            remote(wire, preset, settings, cards, http)
+        }
         WireKind::Local => Ok(Arc::new(Local::new(settings.name, cards, preset.unknown.clone(), settings.local))),
     }
 }

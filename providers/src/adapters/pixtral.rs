@@ -7,7 +7,8 @@
 
 use http::HeaderMap;
 
-use crate::adapters::chat::{self, Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
+use crate::adapters::chat::{Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
+use crate::adapters::complaint::read_error;
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ModelCard;
@@ -67,7 +68,7 @@ impl Wire for Pixtral {
     }
 
     fn read_error(&self, reply: &Incoming) -> Error {
-        let error = chat::read_error(reply);
+        let error = read_error(reply);
         if error.kind() == ErrorKind::RateLimited { limited(error, &reply.headers) } else { error }
     }
 }

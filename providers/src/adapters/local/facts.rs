@@ -1,7 +1,7 @@
 //! What can be measured in the pixels: size, colours, and what kind of picture they suggest.
 
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, GenericImageView, RgbImage};
 
 /// Colours are counted on a thumbnail of this side: enough to tell a photo from a chart, and a millisecond's work.
 const THUMBNAIL: u32 = 256;
@@ -56,7 +56,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(picture: &DynamicImage) -> Self {
+    pub(super) fn of(picture: &RgbImage) -> Self {
         let (width, height) = picture.dimensions();
         let thumbnail = thumbnail(picture);
         let total = f64::from(thumbnail.width()) * f64::from(thumbnail.height());
@@ -96,11 +96,10 @@ impl Facts {
 }
 
 /// Compares neighbours along some two hundred rows.
-fn flatness(picture: &DynamicImage) -> f64 {
-    let rgb = picture.to_rgb8();
-    let step = (rgb.height() as usize / 200).max(1);
+fn flatness(picture: &RgbImage) -> f64 {
+    let step = (picture.height() as usize / 200).max(1);
     let (mut alike, mut all) = (0_u32, 0_u32);
-    for row in rgb.rows().step_by(step) {
+    for row in picture.rows().step_by(step) {
         let row: Vec<_> = row.collect();
         let same =
             |pair: &&[&image::Rgb<u8>]| (0..3).all(|channel| pair[0].0[channel].abs_diff(pair[1].0[channel]) <= 1);
@@ -110,15 +109,14 @@ fn flatness(picture: &DynamicImage) -> f64 {
     f64::from(alike) / f64::from(all.max(1))
 }
 
-fn thumbnail(picture: &DynamicImage) -> RgbImage {
+fn thumbnail(picture: &RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
-    let picture = picture.to_rgb8();
     if width.max(height) <= THUMBNAIL {
-        return picture;
+        return picture.clone();
     }
     let side = |side: u32| (u64::from(side) * u64::from(THUMBNAIL) / u64::from(width.max(height))).max(1);
     let side = |pixels: u32| u32::try_from(side(pixels)).unwrap_or(THUMBNAIL);
-    imageops::resize(&picture, side(width), side(height), FilterType::Triangle)
+    imageops::resize(picture, side(width), side(height), FilterType::Triangle)
 }
 
 const NAMES: [(&str, [u8; 3]); 14] = [
@@ -154,7 +152,7 @@ mod tests {
 
     fn drawn(paint: impl Fn(u32, u32) -> [u8; 3]) -> Facts {
         let picture = RgbImage::from_fn(300, 200, |x, y| image::Rgb(paint(x, y)));
-        Facts::of(&DynamicImage::ImageRgb8(picture))
+        Facts::of(&picture)
     }
 
     #[test]

@@ -15,8 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
@@ -34,21 +32,17 @@ use crate::provider::VisionProvider;
 use crate::request::{CallCtx, ModelId, Output, Task, VisionRequest};
 
 /// How text is read on this machine.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Tesseract's language codes; each needs its language pack.
     pub languages: Vec<String>,
     /// The Tesseract program: a name to be searched for, or a path.
     pub program: String,
     /// Wall time that the text of one image may take.
-    #[serde(skip)]
     pub timeout: Duration,
     /// Images worked on at once.
-    #[serde(skip)]
     pub parallel: usize,
     /// The only environment that the child process sees.
-    #[serde(skip)]
     pub environment: Vec<(String, String)>,
 }
 
@@ -163,7 +157,8 @@ fn blocks(image: usize, reading: Option<&Reading>) -> impl Iterator<Item = TextB
 
 /// Everything that needs pixels but no child process.
 fn measure(image: &Image, task: Task) -> Result<(Facts, Vec<Code>, Page)> {
-    let picture = page::decode(image)?;
+    // One conversion serves all: a copy of twelve megapixels is 36 MB.
+    let picture = page::decode(image)?.into_rgb8();
     let facts = Facts::of(&picture);
     let grey = page::contrast_grey(&picture);
     let codes = if task == Task::Describe { codes::find(&grey) } else { Vec::new() };

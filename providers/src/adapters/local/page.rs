@@ -2,7 +2,7 @@
 
 use fast_image_resize as fir;
 use fast_image_resize::images::Image as Pixels;
-use image::{DynamicImage, GrayImage, ImageReader, Limits, imageops};
+use image::{DynamicImage, GrayImage, ImageReader, Limits, RgbImage, imageops};
 
 use crate::answer::Rect;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,11 +35,7 @@ pub(super) fn decode(image: &Image) -> Result<DynamicImage> {
 
 /// The grey in which text stands out most: the darkest of each pixel's channels on light paper, where ink may be
 /// blue or red, and the lightest on dark screens.
-pub(super) fn contrast_grey(picture: &DynamicImage) -> GrayImage {
-    let rgb = match picture {
-        DynamicImage::ImageLuma8(grey) => return grey.clone(),
-        other => other.to_rgb8(),
-    };
+pub(super) fn contrast_grey(rgb: &RgbImage) -> GrayImage {
     let light = rgb.pixels().map(|pixel| u64::from(pixel.0[1])).sum::<u64>()
         > 127 * u64::from(rgb.width()) * u64::from(rgb.height());
     let level = |[red, green, blue]: [u8; 3]| if light { red.min(green).min(blue) } else { red.max(green).max(blue) };
@@ -240,8 +236,8 @@ mod tests {
     #[test]
     fn coloured_ink_stands_out_on_paper_and_on_screens() {
         let drawn = |paper: [u8; 3], ink: [u8; 3]| {
-            let pixels = image::RgbImage::from_fn(20, 20, |x, _| image::Rgb(if x == 7 { ink } else { paper }));
-            let grey = contrast_grey(&DynamicImage::ImageRgb8(pixels));
+            let pixels = RgbImage::from_fn(20, 20, |x, _| image::Rgb(if x == 7 { ink } else { paper }));
+            let grey = contrast_grey(&pixels);
             grey.get_pixel(0, 0).0[0].abs_diff(grey.get_pixel(7, 0).0[0])
         };
         assert_eq!(drawn([255, 255, 255], [120, 120, 250]), 135);

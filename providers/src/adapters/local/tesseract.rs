@@ -1,7 +1,7 @@
 //! Reading text with a Tesseract child process, bounded in time, memory, processors and output.
 //!
-//! Preparing pages mostly hurts Tesseract, so a page goes as it is, and a second look is taken only when the first
-//! one shows a reason: upside down, very small, or in a shadow. The better reading is kept.
+//! Preparing pages mostly hurts Tesseract, so a page goes as it is, and further looks are taken only when the first
+//! one shows a reason: upside down, small, or in a shadow. What each look is surest of is kept.
 
 use std::process::Stdio;
 
