@@ -152,8 +152,8 @@ fn settings(
         faults.add(&path("base_url"), "expected an http or https address", None);
     }
     let auth = match &provider.key_header {
-        None => Auth::Bearer,
-        Some(header) => Auth::Header(faults.parsed(&path("key_header"), HeaderName::try_from(header.as_str()))?),
+        None => None,
+        Some(header) => Some(Auth::Header(faults.parsed(&path("key_header"), HeaderName::try_from(header.as_str()))?)),
     };
     let mut headers = HeaderMap::new();
     for (header, value) in &provider.headers {
@@ -173,6 +173,7 @@ fn settings(
         key,
         headers,
         quirks: provider.quirks,
+        extra_body: provider.extra_body.clone(),
         model: provider.model.as_deref().map(ModelId::from),
         models: provider.models.clone(),
         local: local_settings(provider),

@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::info;
-use vision_providers::answer::{Answer, Try};
+use vision_providers::answer::{Answer, Chunk, Try};
 use vision_providers::error::{Error, ErrorKind};
-use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling, VisionRequest};
+use vision_providers::provider::Provider;
+use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Message, Part, Sampling, VisionRequest};
 
 use crate::clean;
 use crate::failure::{Code, Failure, Result};
@@ -20,6 +22,7 @@ use crate::intake::fit::{Fitted, Region, Wish};
 use crate::intake::{Door, Intake, Picture};
 use crate::reply::{Attempt, Reply, account, compose};
 use crate::router::plan::{Candidate, Plan, Roster, Wanted};
+use crate::speech::{Listener, Speech};
 use crate::tasks::{self, Presets, Question};
 
 const MOST_IMAGES: usize = 64;
@@ -74,10 +77,22 @@ impl Gateway {
     /// The codes of bad input before anything is spent; otherwise the error of the first candidate, when none could
     /// answer.
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
+        self.observed(ask, asker, None).await
+    }
+
+    /// Answers, and passes on what is said while it is said. What counts is the reply.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; once something was passed on, nobody else is asked any more.
+    pub async fn ask_aloud(&self, ask: &Ask, asker: &Asker, listener: &Listener) -> Result<Reply> {
+        self.observed(ask, asker, Some(listener)).await
+    }
+
+    async fn observed(&self, ask: &Ask, asker: &Asker, listener: Option<&Listener>) -> Result<Reply> {
         let began = Instant::now();
         let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
         let unanswered = Unanswered(Some(Arc::clone(&request_id)));
-        let outcome = self.answer(ask, asker, Arc::clone(&request_id), began).await;
+        let outcome = self.answer(ask, asker, listener, Arc::clone(&request_id)).await;
         unanswered.answered();
         let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
         match &outcome {
@@ -90,7 +105,14 @@ impl Gateway {
         outcome
     }
 
-    async fn answer(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>, began: Instant) -> Result<Reply> {
+    async fn answer(
+        &self,
+        ask: &Ask,
+        asker: &Asker,
+        listener: Option<&Listener>,
+        request_id: Arc<str>,
+    ) -> Result<Reply> {
+        let began = Instant::now();
         check(ask)?;
         let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
         let wanted =
@@ -104,11 +126,12 @@ impl Gateway {
         };
         let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
         let pictures = try_join_all(opening).await?;
-        let mut call =
-            Call { gateway: self, ask, question: &question, plan: &plan, pictures: &pictures, attempts: Vec::new() };
+        let speech = listener.map(|listener| Speech::new(listener, question.task));
+        let (plan, pictures, attempts) = (&plan, &pictures, Vec::new());
+        let mut call = Call { gateway: self, ask, question: &question, plan, pictures, speech, attempts };
         let (index, fitted, answer) = call.first_answer(&ctx).await?;
         let attempts = call.attempts;
-        let mut reply = compose(&question, &plan, index, &answer, &fitted)?;
+        let mut reply = compose(&question, plan, index, &answer, &fitted)?;
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = pictures.iter().zip(&fitted).map(|(picture, fitted)| account(picture, fitted)).collect();
@@ -172,6 +195,7 @@ struct Call<'a> {
     question: &'a Question,
     plan: &'a Plan,
     pictures: &'a [Picture],
+    speech: Option<Speech<'a>>,
     attempts: Vec<Attempt>,
 }
 
@@ -195,7 +219,8 @@ impl Call<'_> {
                 }
                 Err(Stop::Backend(error)) => {
                     self.note(candidate, error.tries(), error.kind().name(), began);
-                    let final_word = !self.moves_on(error.kind());
+                    let final_word =
+                        !self.moves_on(error.kind()) || self.speech.as_ref().is_some_and(Speech::has_begun);
                     failures.push((candidate.name(), error.into()));
                     if final_word {
                         break;
@@ -206,43 +231,42 @@ impl Call<'_> {
         Err(summed_up(failures))
     }
 
-    async fn ask_one(&self, ctx: &CallCtx, candidate: &Candidate) -> Result<(Vec<Fitted>, Answer), Stop> {
-        let wish = Wish { limits: candidate.card.limits.clone(), detail: self.ask.detail, region: self.ask.region };
+    async fn ask_one(&mut self, ctx: &CallCtx, candidate: &Candidate) -> Result<(Vec<Fitted>, Answer), Stop> {
+        let limits = &candidate.card.limits;
+        let wish = Wish {
+            card: candidate.card.clone(),
+            max_bytes: limits.max_bytes.min(limits.max_total_bytes / self.pictures.len()),
+            detail: self.ask.detail,
+            region: self.ask.region,
+        };
         let fitting = self.pictures.iter().map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
         let fitted = try_join_all(fitting).await.map_err(|failure| match failure.code {
             Code::ImageTooLarge | Code::Overloaded => Stop::Fit(failure),
             _ => Stop::Input(failure),
         })?;
-        let (req, dropped) = self.request(candidate, &fitted);
-        let mut answer = candidate.provider.complete(ctx, &req).await.map_err(Stop::Backend)?;
-        answer.warnings.extend(dropped);
-        Ok((fitted, answer))
+        let req = self.request(candidate, &fitted);
+        let answer = match &mut self.speech {
+            None => candidate.provider.complete(ctx, &req).await,
+            Some(speech) => aloud(&candidate.provider, ctx, &req, speech).await,
+        };
+        Ok((fitted, answer.map_err(Stop::Backend)?))
     }
 
-    fn request(&self, candidate: &Candidate, fitted: &[Fitted]) -> (VisionRequest, Option<String>) {
+    fn request(&self, candidate: &Candidate, fitted: &[Fitted]) -> VisionRequest {
         let mut sampling = self.ask.sampling.clone();
-        let mut dropped = None;
-        let set = sampling.temperature.is_some() || sampling.top_p.is_some() || sampling.seed.is_some();
-        if set && !candidate.card.sampling {
-            let kept =
-                Sampling { max_output_tokens: sampling.max_output_tokens, stop: sampling.stop, ..Sampling::default() };
-            sampling = kept;
-            dropped = Some(format!("{} takes no sampling parameters: they were not sent", candidate.name()));
-        }
         sampling.max_output_tokens.get_or_insert(self.gateway.settings.max_output_tokens);
         let own = self.ask.system.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let system = own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING));
-        let req = VisionRequest {
+        let pictures = fitted.iter().map(|fitted| Part::Image(fitted.image.clone())).collect();
+        VisionRequest {
             model: candidate.model.clone(),
             task: self.question.task,
             system: Some(system),
-            prompt: self.question.prompt.clone(),
-            images: fitted.iter().map(|fitted| fitted.image.clone()).collect(),
+            messages: vec![Message::question(pictures, self.question.prompt.clone())],
             output: self.question.output.clone(),
             detail: self.ask.detail,
             sampling,
-        };
-        (req, dropped)
+        }
     }
 
     /// Whether another candidate may be asked after such an error. What the caller got wrong, and what a model
@@ -272,6 +296,23 @@ impl Call<'_> {
             latency: one.latency,
         }));
     }
+}
+
+/// Asks, and passes on what is said.
+async fn aloud(
+    provider: &Provider,
+    ctx: &CallCtx,
+    req: &VisionRequest,
+    speech: &mut Speech<'_>,
+) -> Result<Answer, Error> {
+    let mut stream = provider.stream(ctx, req).await?;
+    while let Some(chunk) = stream.next().await {
+        match chunk? {
+            Chunk::Delta(text) => speech.say(&text, ctx.deadline).await,
+            Chunk::End(answer) => return Ok(*answer),
+        }
+    }
+    Err(Error::new(ErrorKind::Internal, "the answer broke off inside this program"))
 }
 
 /// Why a candidate did not answer.

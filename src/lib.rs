@@ -21,5 +21,6 @@ pub mod intake;
 pub mod clean;
 pub mod failure;
 pub mod schema;
+pub mod speech;
 pub mod supervisor;
 pub mod telemetry;

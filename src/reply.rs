@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vision_providers::answer::{Answer, Finish, Rect, TextBlock, Usage};
-use vision_providers::model::MicroUsd;
+use vision_providers::price::MicroUsd;
 use vision_providers::request::{Output, Task};
 
 use crate::clean;
@@ -98,6 +98,8 @@ pub(crate) fn compose(
     let price = answered.price.or(candidate.card.price);
     let cost = match (answer.cached, price, &answer.usage) {
         (true, ..) => Some(MicroUsd::default()),
+        // The vendor's own account is better than ours.
+        (false, _, Some(Usage { billed: Some(billed), .. })) => Some(*billed),
         (false, Some(price), Some(usage)) => Some(price.of(usage)),
         _ => None,
     };

@@ -1,11 +1,15 @@
 //! What a backend answered, in terms that no vendor owns.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use crate::error::ErrorKind;
+use futures_util::Stream;
+
+use crate::error::{ErrorKind, Result};
+use crate::price::MicroUsd;
 use crate::request::ModelId;
 
-/// Tokens that the vendor counted, or that were estimated where it counts none.
+/// What the vendor counted, in one way of counting for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Everything that went in, images and cached tokens included.
@@ -14,6 +18,33 @@ pub struct Usage {
     pub output_tokens: u64,
     /// The part of the input that was billed at the cache rate.
     pub cached_tokens: u64,
+    /// The part of the output that was thought and not said.
+    pub reasoning_tokens: u64,
+    /// The part of the input that images took, where the vendor says.
+    pub image_tokens: Option<u64>,
+    /// Pages that were read, where the vendor bills by page.
+    pub pages: u64,
+    /// Pages that were read and annotated after a schema, which some bill at another price.
+    pub annotated_pages: u64,
+    /// What the call cost by the vendor's own account.
+    pub billed: Option<MicroUsd>,
+}
+
+impl Usage {
+    /// Two calls for one answer.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens + other.input_tokens,
+            output_tokens: self.output_tokens + other.output_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            reasoning_tokens: self.reasoning_tokens + other.reasoning_tokens,
+            image_tokens: self.image_tokens.zip(other.image_tokens).map(|(one, two)| one + two),
+            pages: self.pages + other.pages,
+            annotated_pages: self.annotated_pages + other.annotated_pages,
+            billed: self.billed.zip(other.billed).map(|(one, two)| MicroUsd(one.0 + two.0)),
+        }
+    }
 }
 
 /// Why the answer ends where it ends.
@@ -67,6 +98,18 @@ pub struct Try {
     pub latency: Duration,
 }
 
+/// A piece of an answer that is still being given.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chunk {
+    /// Text that follows what came before.
+    Delta(String),
+    /// The whole answer. Exactly one ends a stream that did not fail, and its text is what counts.
+    End(Box<Answer>),
+}
+
+/// An answer as it is given: any number of deltas, then one end or one error. Dropping it cancels the call.
+pub type AnswerStream = Pin<Box<dyn Stream<Item = Result<Chunk>> + Send>>;
+
 /// A complete answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
@@ -104,5 +147,12 @@ impl Answer {
             cached: false,
             tries: Vec::new(),
         }
+    }
+
+    /// A stream that gives this answer in one piece.
+    #[must_use]
+    pub fn in_one_piece(self) -> AnswerStream {
+        let delta = Ok(Chunk::Delta(self.text.clone()));
+        Box::pin(futures_util::stream::iter([delta, Ok(Chunk::End(Box::new(self)))]))
     }
 }

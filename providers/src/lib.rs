@@ -23,17 +23,26 @@
 //! This crate knows no configuration file, cache, router, MCP or metrics, and reads no environment.
 
 pub mod answer;
+pub mod document;
 pub mod error;
 pub mod image;
-pub mod model;
 pub mod request;
 
+pub mod model;
+pub mod parameters;
+pub mod price;
+pub mod tokens;
+
+pub mod draft;
+pub mod frames;
 pub mod provider;
 pub mod retry_after;
 pub mod wire;
 
 pub mod adapters;
 pub mod catalog;
+mod dialect;
+mod encode;
 pub mod http;
 #[cfg(feature = "testkit")]
 pub mod testkit;

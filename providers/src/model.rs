@@ -4,86 +4,14 @@
 //! One truth, three readers. The figures live in the catalog, with source and date.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
-use crate::answer::Usage;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
-use crate::request::{ModelId, Task, VisionRequest};
-
-/// Millionths of a US dollar.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct MicroUsd(pub u64);
-
-impl MicroUsd {
-    /// The amount in dollars, for people and JSON.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to nine billion dollars")]
-    pub fn dollars(self) -> f64 {
-        self.0 as f64 / 1e6
-    }
-}
-
-/// Prices in millionths of a US dollar per million tokens: $0.15 per million is 150,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Price {
-    pub input: u64,
-    pub output: u64,
-    /// What cached input costs; the input price where the vendor gives no rebate.
-    pub cached: u64,
-}
-
-impl Price {
-    /// The cost of this usage, rounded half up to the micro-dollar.
-    #[must_use]
-    pub fn of(&self, usage: &Usage) -> MicroUsd {
-        let cached = usage.cached_tokens.min(usage.input_tokens);
-        let fresh = usage.input_tokens - cached;
-        let pico = u128::from(fresh) * u128::from(self.input)
-            + u128::from(cached) * u128::from(self.cached)
-            + u128::from(usage.output_tokens) * u128::from(self.output);
-        MicroUsd(u64::try_from((pico + 500_000) / 1_000_000).unwrap_or(u64::MAX))
-    }
-}
-
-/// How a model counts the tokens of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenRule {
-    /// Square cells after shrinking to a largest side, plus one token at the end of each row (Mistral).
-    Rows { largest_side: u32, cell: u32 },
-    /// Images cost nothing: no model looks at them.
-    Free,
-    /// Nobody outside the vendor can tell.
-    Unknown,
-}
-
-impl TokenRule {
-    /// Tokens for one image of this size, when the rule is known. Sizes are in pixels.
-    #[must_use]
-    pub fn tokens(&self, width: u32, height: u32) -> Option<u64> {
-        match *self {
-            Self::Rows { largest_side, cell } => Some(rows(width, height, largest_side, cell)),
-            Self::Free => Some(0),
-            Self::Unknown => None,
-        }
-    }
-}
-
-/// `mistral_common` 1.13.1, `ImageEncoder._image_to_num_tokens`: shrink so that the longer side fits, round each side
-/// half to even as Python does, count cells, and add one break token for each row.
-fn rows(width: u32, height: u32, largest_side: u32, cell: u32) -> u64 {
-    let ratio = f64::from(width.max(height)) / f64::from(largest_side);
-    let shrink = |side: u32| {
-        if ratio <= 1.0 {
-            return side;
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and largest_side")]
-        let shrunk = (f64::from(side) / ratio).round_ties_even() as u32;
-        shrunk.max(1)
-    };
-    let across = u64::from(shrink(width).div_ceil(cell));
-    let down = u64::from(shrink(height).div_ceil(cell));
-    (across + 1) * down
-}
+use crate::parameters::Parameters;
+use crate::price::Price;
+use crate::request::{Detail, ModelId, Task, VisionRequest};
+use crate::tokens::{Basis, TokenRule};
 
 /// How much of a size in pixels and bytes a model takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +20,33 @@ pub struct Limits {
     pub max_images: usize,
     /// Encoded bytes per image, before base64.
     pub max_bytes: usize,
+    /// Encoded bytes of all images and documents of a request together, before base64.
+    pub max_total_bytes: usize,
+    /// Bytes of a PDF; 0 for models that read none.
+    pub max_document_bytes: usize,
     /// Pixels along either side that are refused beyond.
     pub max_side: u32,
     /// Pixels along the longer side beyond which the model sees nothing more: larger images are shrunk to it.
     pub target_side: u32,
+    /// The same where little detail is wanted.
+    pub low_side: u32,
+    /// The most tokens that the model can say, where known.
+    pub max_output_tokens: Option<u32>,
+    /// Tokens of question and answer together, where known.
+    pub context: Option<u64>,
     /// Formats the backend decodes, the preferred ones first.
     pub formats: Vec<Format>,
+}
+
+/// Shrinks so that the longer side fits.
+fn fitted(width: u32, height: u32, largest: u32) -> (u32, u32) {
+    let longest = u64::from(width.max(height));
+    if longest <= u64::from(largest) {
+        return (width, height);
+    }
+    let side = |side: u32| (u64::from(side) * u64::from(largest) + longest / 2) / longest;
+    let side = |pixels: u32| u32::try_from(side(pixels)).unwrap_or(largest).max(1);
+    (side(width), side(height))
 }
 
 /// How a model is made to answer in JSON.
@@ -119,17 +68,26 @@ impl Date {
     /// Reads `YYYY-MM-DD`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = |range: std::ops::Range<usize>| text.get(range)?.parse::<u32>().ok();
-        let shape = text.len() == 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
-        let valid = shape && digits(0..4).is_some() && (1..=12).contains(&digits(5..7)?);
-        (valid && (1..=31).contains(&digits(8..10)?)).then(|| Self(text.to_owned()))
+        let midnight = humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok()?;
+        (Self::of(midnight).0 == text).then(|| Self(text.to_owned()))
     }
 
     /// Today in UTC.
     #[must_use]
     pub fn today() -> Self {
-        let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-        Self(now.chars().take(10).collect())
+        Self::of(SystemTime::now())
+    }
+
+    /// The day on which this time falls, in UTC.
+    fn of(time: SystemTime) -> Self {
+        Self(humantime::format_rfc3339_seconds(time).to_string().chars().take(10).collect())
+    }
+
+    /// The day that comes so many days later.
+    #[must_use]
+    pub fn plus(&self, days: u32) -> Self {
+        let midnight = humantime::parse_rfc3339(&format!("{}T00:00:00Z", self.0)).unwrap_or(SystemTime::UNIX_EPOCH);
+        Self::of(midnight + Duration::from_hours(24) * days)
     }
 }
 
@@ -138,6 +96,9 @@ impl fmt::Display for Date {
         out.write_str(&self.0)
     }
 }
+
+/// Days before a retirement on which answers begin to warn of it.
+const SOON: u32 = 90;
 
 /// The end of a model's life at its vendor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,10 +119,11 @@ pub struct ModelCard {
     /// Whether it can say where text stands.
     pub boxes: bool,
     pub json: JsonMode,
-    /// Whether it takes temperature and the like.
-    pub sampling: bool,
+    pub parameters: Parameters,
     pub limits: Limits,
     pub tokens: TokenRule,
+    /// How sure the rule is.
+    pub basis: Basis,
     /// Absent when unknown: then no cost is claimed.
     pub price: Option<Price>,
     pub retirement: Option<Retirement>,
@@ -182,6 +144,24 @@ impl ModelCard {
         self.retirement.as_ref().filter(|retirement| retirement.on <= *today)
     }
 
+    /// The retirement that comes soon after `today`.
+    #[must_use]
+    pub fn retires_soon(&self, today: &Date) -> Option<&Retirement> {
+        let soon = today.plus(SOON);
+        self.retirement.as_ref().filter(|retirement| *today < retirement.on && retirement.on <= soon)
+    }
+
+    /// The size in pixels at which an image of this size should be sent: what the model sees of it, and no more.
+    #[must_use]
+    pub fn target(&self, width: u32, height: u32, detail: Detail) -> (u32, u32) {
+        let side = match detail {
+            Detail::Low => self.limits.low_side.min(self.limits.target_side),
+            Detail::Auto | Detail::High => self.limits.target_side,
+        };
+        let (width, height) = fitted(width, height, side.min(self.limits.max_side));
+        self.tokens.seen(width, height, detail)
+    }
+
     /// Refuses early, by name and number, what the backend would refuse late.
     ///
     /// # Errors
@@ -193,11 +173,28 @@ impl ModelCard {
             let can: Vec<_> = self.tasks.iter().map(|task| task.name()).collect();
             return refuse(ErrorKind::Unsupported, format!("the tasks {}, not {}", can.join(", "), req.task.name()));
         }
-        let Limits { max_images, max_bytes, max_side, formats, .. } = &self.limits;
-        if req.images.len() > *max_images {
-            return refuse(ErrorKind::Unsupported, format!("at most {max_images} images, not {}", req.images.len()));
+        let Limits { max_images, max_bytes, max_total_bytes, max_document_bytes, max_side, formats, .. } = &self.limits;
+        let count = req.images().count();
+        if count > *max_images {
+            return refuse(ErrorKind::Unsupported, format!("at most {max_images} images, not {count}"));
         }
-        for image in &req.images {
+        for document in req.documents() {
+            let bytes = document.bytes().len();
+            if *max_document_bytes == 0 {
+                return refuse(ErrorKind::Unsupported, "no documents".into());
+            }
+            if bytes > *max_document_bytes {
+                return refuse(
+                    ErrorKind::TooLarge,
+                    format!("documents of at most {max_document_bytes} bytes, not {bytes}"),
+                );
+            }
+        }
+        if req.picture_bytes() > *max_total_bytes {
+            let bytes = req.picture_bytes();
+            return refuse(ErrorKind::TooLarge, format!("at most {max_total_bytes} bytes in all, not {bytes}"));
+        }
+        for image in req.images() {
             if !formats.contains(&image.format()) {
                 let names: Vec<_> = formats.iter().map(|format| format.name()).collect();
                 return refuse(
@@ -221,48 +218,40 @@ impl ModelCard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::card;
+    use crate::tokens::TokenRule;
 
-    /// Vendor vectors: `mistral_common` 1.13.1, retrieved 2026-11-20.
     #[test]
-    fn mistral_image_tokens_match_the_published_vectors() {
-        let modern = TokenRule::Rows { largest_side: 1540, cell: 28 };
-        let pixtral = TokenRule::Rows { largest_side: 1024, cell: 16 };
-        let check = |rule: TokenRule, width, height, expected| {
-            assert_eq!(rule.tokens(width, height), Some(expected), "{rule:?} {width}x{height}");
-        };
-        check(modern, 1, 1, 2);
-        check(modern, 1000, 1000, 1332);
-        check(modern, 1280, 720, 1222);
-        check(modern, 1920, 1080, 1736);
-        check(modern, 2048, 1536, 2352);
-        check(modern, 4032, 3024, 2352);
-        check(modern, 1170, 2532, 1485);
-        check(modern, 1540, 1540, 3080);
-        check(pixtral, 1000, 1000, 4032);
-        check(pixtral, 1280, 720, 2340);
-        check(pixtral, 1920, 1080, 2340);
-        check(pixtral, 4032, 3024, 3120);
-        check(pixtral, 1024, 1024, 4160);
+    fn images_are_fitted_to_what_the_model_sees() {
+        let mut card = card("m");
+        card.limits.target_side = 2048;
+        card.limits.max_side = 8000;
+        card.limits.low_side = 512;
+        card.tokens = TokenRule::Patches { largest_side: 2048, most: 2500, per_mille: 1000 };
+        assert_eq!(card.target(4032, 3024, Detail::Auto), (1824, 1368));
+        assert_eq!(card.target(4032, 3024, Detail::Low), (512, 384));
+        assert_eq!(card.target(640, 480, Detail::Auto), (640, 480));
+        card.tokens = TokenRule::Unknown;
+        assert_eq!(card.target(4032, 3024, Detail::High), (2048, 1536));
     }
 
     #[test]
-    fn cost_equals_calculation_by_hand() {
-        let medium = Price { input: 1_500_000, output: 7_500_000, cached: 150_000 };
-        let usage = |input_tokens, output_tokens, cached_tokens| Usage { input_tokens, output_tokens, cached_tokens };
-        assert_eq!(medium.of(&usage(1210, 96, 0)), MicroUsd(2535)); // 1815 + 720
-        assert_eq!(medium.of(&usage(1210, 96, 640)), MicroUsd(1671)); // 855 + 96 + 720
-        let small = Price { input: 150_000, output: 600_000, cached: 15_000 };
-        assert_eq!(small.of(&usage(1, 0, 0)), MicroUsd(0)); // 0.15 rounds down
-        assert_eq!(small.of(&usage(10, 0, 0)), MicroUsd(2)); // 1.5 rounds up
-        assert_eq!(small.of(&usage(1, 1, 99)), MicroUsd(1)); // absurd cache counts cannot make it negative
+    fn a_retirement_is_announced_before_it_comes() {
+        let day = |text: &str| Date::parse(text).expect("a date");
+        let mut card = card("m");
+        card.retirement = Some(Retirement { on: day("2026-12-11"), successor: None });
+        let soon = |today: &str| card.retires_soon(&day(today)).is_some();
+        assert_eq!(["2026-08-01", "2026-09-12", "2026-12-10", "2026-12-11"].map(soon), [false, true, true, false]);
+        assert!(card.retired_by(&day("2026-12-11")).is_some());
     }
 
     #[test]
     fn dates_sort_and_reject_nonsense() {
         assert!(Date::parse("2026-05-31") < Date::parse("2026-11-20"));
-        for text in ["2026-13-01", "2026-1-01", "soon", "2026-05-32", "20260531"] {
+        for text in ["2026-13-01", "2026-1-01", "soon", "2026-05-32", "2026-02-30", "20260531", "2026-05-31T"] {
             assert_eq!(Date::parse(text), None, "{text}");
         }
         assert!(Date::today() > Date::parse("2026-01-01").expect("a date"));
+        assert_eq!(Date::parse("2026-11-20").map(|day| day.plus(101)), Date::parse("2027-03-01"));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, AnswerStream};
 use crate::error::Result;
 use crate::model::ModelCard;
 use crate::request::{CallCtx, VisionRequest};
@@ -25,6 +25,10 @@ pub trait VisionProvider: fmt::Debug + Send + Sync + 'static {
 
     /// Answers once. Dropping the future cancels the work, down to the connection or child process.
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer>;
+
+    /// Answers as the answer comes into being: deltas, then exactly one end or one error. Where nothing streams, the
+    /// answer comes in one piece. Dropping the stream cancels the work.
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream>;
 
     /// Says cheaply whether the backend can be reached and accepts the key.
     async fn probe(&self, ctx: &CallCtx) -> Result<()>;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::document::Document;
 use crate::image::Image;
 
 /// The name of a model as its backend knows it. An open string: vendors add models weekly.
@@ -98,6 +99,17 @@ pub enum Detail {
     High,
 }
 
+/// How hard a model should think before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Effort {
+    /// As little as the model can: looking rarely needs thought, and thought is billed.
+    #[default]
+    Least,
+    Low,
+    Medium,
+    High,
+}
+
 /// Parameters of generation. Absent means that nothing is sent and the vendor's default holds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sampling {
@@ -107,6 +119,53 @@ pub struct Sampling {
     /// The most tokens the answer may have.
     pub max_output_tokens: Option<u32>,
     pub stop: Vec<String>,
+    pub effort: Effort,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    User,
+    Assistant,
+}
+
+/// A piece of what is said.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Part {
+    Text(String),
+    Image(Image),
+    Document(Document),
+}
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub role: Role,
+    /// In the order in which the model should see them.
+    pub parts: Vec<Part>,
+}
+
+impl Message {
+    /// Words.
+    #[must_use]
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self { role, parts: vec![Part::Text(text.into())] }
+    }
+
+    /// A question about pictures: they come first, as vendors advise, and have numbers when there are several.
+    #[must_use]
+    pub fn question(pictures: Vec<Part>, prompt: impl Into<String>) -> Self {
+        let many = pictures.len() > 1;
+        let mut parts = Vec::new();
+        for (index, picture) in pictures.into_iter().enumerate() {
+            if many {
+                parts.push(Part::Text(format!("Image {}:", index + 1)));
+            }
+            parts.push(picture);
+        }
+        parts.push(Part::Text(prompt.into()));
+        Self { role: Role::User, parts }
+    }
 }
 
 /// One question about one or more images: everything that can change the answer, and nothing else.
@@ -116,20 +175,50 @@ pub struct VisionRequest {
     pub task: Task,
     /// Standing instructions, where the caller gave any.
     pub system: Option<String>,
-    /// The complete instruction for this request.
-    pub prompt: String,
-    /// The images, in the order that the prompt speaks of them.
-    pub images: Vec<Image>,
+    /// The conversation so far; the last turn is the user's.
+    pub messages: Vec<Message>,
     pub output: Output,
     pub detail: Detail,
     pub sampling: Sampling,
 }
 
 impl VisionRequest {
-    /// Encoded bytes of all images together: the measure of how much work sending it is.
+    /// Every piece of the conversation, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.messages.iter().flat_map(|message| &message.parts)
+    }
+
+    /// The images, in the order in which the conversation shows them.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.parts().filter_map(|part| match part {
+            Part::Image(image) => Some(image),
+            _ => None,
+        })
+    }
+
+    /// The documents, in the order in which the conversation shows them.
+    pub fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.parts().filter_map(|part| match part {
+            Part::Document(document) => Some(document),
+            _ => None,
+        })
+    }
+
+    /// Encoded bytes of all images and documents together: the measure of how much work sending it is.
     #[must_use]
-    pub fn image_bytes(&self) -> usize {
-        self.images.iter().map(|image| image.bytes().len()).sum()
+    pub fn picture_bytes(&self) -> usize {
+        let images: usize = self.images().map(|image| image.bytes().len()).sum();
+        images + self.documents().map(|document| document.bytes().len()).sum::<usize>()
+    }
+
+    /// Characters of everything that is said in words.
+    #[must_use]
+    pub fn characters(&self) -> usize {
+        let said = self.parts().filter_map(|part| match part {
+            Part::Text(text) => Some(text.chars().count()),
+            _ => None,
+        });
+        said.sum::<usize>() + self.system.as_ref().map_or(0, |text| text.chars().count())
     }
 }
 

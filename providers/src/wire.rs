@@ -7,10 +7,13 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::answer::Answer;
+use crate::draft::Draft;
 use crate::error::{Error, ErrorKind, Result, Retry};
+use crate::frames::{Event, Framing};
 use crate::model::ModelCard;
 use crate::request::VisionRequest;
 use crate::retry_after::retry_after;
@@ -41,7 +44,7 @@ impl Incoming {
     /// [`ErrorKind::Garbled`] when it is not JSON.
     pub fn json(&self) -> Result<Value> {
         let text = String::from_utf8_lossy(&self.body);
-        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        parse(text.trim_start_matches('\u{feff}')).map_err(|error| {
             Error::new(ErrorKind::Garbled, "reading the answer: it is not JSON")
                 .with("status", self.status.as_u16().to_string())
                 .with("bytes", self.body.len().to_string())
@@ -50,13 +53,21 @@ impl Incoming {
     }
 }
 
+/// In how many pieces an answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Whole,
+    Streamed,
+}
+
 /// One wire format, possibly with settings that bend it to a dialect.
 pub trait Wire: fmt::Debug + Send + Sync + 'static {
-    /// Writes a request to the model of this card. It may base64 megabytes, so it belongs on a thread that may be busy.
+    /// Writes a request to the model of this card, which takes the request's sampling. It may base64 megabytes, so it
+    /// belongs on a thread that may be busy.
     ///
     /// # Errors
     /// When the request cannot be expressed in this format.
-    fn write(&self, req: &VisionRequest, card: &ModelCard) -> Result<Outgoing>;
+    fn write(&self, req: &VisionRequest, card: &ModelCard, delivery: Delivery) -> Result<Outgoing>;
 
     /// The cheapest request that shows whether the backend is there and takes the key.
     fn probe(&self) -> Outgoing;
@@ -67,10 +78,79 @@ pub trait Wire: fmt::Debug + Send + Sync + 'static {
     /// When it is garbled, empty, cut or a refusal.
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer>;
 
+    /// How a streamed reply is divided.
+    fn framing(&self) -> Framing;
+
+    /// Reads one event of a streamed reply into the draft.
+    ///
+    /// # Errors
+    /// When it is garbled, or is itself an error.
+    fn read_event(&self, event: &Event, draft: &mut Draft) -> Result<()>;
+
+    /// What the head of a reply says that the caller should know.
+    fn notices(&self, _req: &VisionRequest, _headers: &HeaderMap) -> Option<String> {
+        None
+    }
+
     /// Reads the reply to a request that was not accepted.
     fn read_error(&self, reply: &Incoming) -> Error {
         error_by_status(reply, "")
     }
+}
+
+/// A POST of this JSON.
+///
+/// # Errors
+/// When it cannot be written as JSON, which a test would have shown.
+pub fn json_post(path: &str, body: &impl Serialize) -> Result<Outgoing> {
+    let body = serde_json::to_vec(body)
+        .map_err(|error| Error::new(ErrorKind::Internal, "writing the request as JSON").caused_by(error))?;
+    Ok(Outgoing { method: Method::POST, path: path.to_owned(), body: body.into() })
+}
+
+/// The JSON of an event.
+///
+/// # Errors
+/// [`ErrorKind::Garbled`] when it is not JSON.
+pub fn event_json(event: &Event) -> Result<Value> {
+    parse(&event.data)
+        .map_err(|error| Error::new(ErrorKind::Garbled, "reading the stream: an event is not JSON").caused_by(error))
+}
+
+/// Reads JSON. A number too large for any machine becomes null: it must not destroy a paid answer.
+fn parse(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        let sane = without_absurd_numbers(text);
+        if sane == text { Err(error) } else { serde_json::from_str(&sane) }
+    })
+}
+
+fn without_absurd_numbers(text: &str) -> String {
+    let mut sane = String::with_capacity(text.len());
+    let mut rest = text;
+    let (mut quoted, mut escaped) = (false, false);
+    while let Some(c) = rest.chars().next() {
+        let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+        let number = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
+        let taken = if !quoted && (c.is_ascii_digit() || c == '-') { number } else { c.len_utf8() };
+        let (piece, tail) = rest.split_at(taken.max(1));
+        let absurd = piece.len() > 1 && piece.parse::<f64>().is_ok_and(f64::is_infinite);
+        sane.push_str(if absurd { "null" } else { piece });
+        (quoted, escaped) = match (quoted, escaped, c) {
+            (true, true, _) => (true, false),
+            (true, false, '\\') => (true, true),
+            (_, false, '"') => (!quoted, false),
+            _ => (quoted, false),
+        };
+        rest = tail;
+    }
+    sane
+}
+
+/// A count that a vendor gives, as far as it makes sense: more than a billion tokens is a fault, not a fact.
+#[must_use]
+pub fn count(value: &Value) -> Option<u64> {
+    value.as_u64().filter(|count| *count <= 1_000_000_000)
 }
 
 /// What the status alone says; wires that know more about a vendor's bodies ask it last.
@@ -82,10 +162,10 @@ pub fn error_by_status(reply: &Incoming, said: &str) -> Error {
         401 | 403 => (ErrorKind::Unauthorized, Retry::Never),
         402 => (ErrorKind::OutOfCredit, Retry::Never),
         404 => (ErrorKind::UnknownModel, Retry::Never),
-        408 | 504 => (ErrorKind::TimedOut, Retry::Later(wait)),
+        408 | 504 | 524 => (ErrorKind::TimedOut, Retry::Later(wait)),
         413 => (ErrorKind::TooLarge, Retry::Never),
         429 => (ErrorKind::RateLimited, Retry::Later(wait)),
-        500..=599 => (ErrorKind::Unavailable, Retry::Later(wait)),
+        424 | 498 | 500..=599 => (ErrorKind::Unavailable, Retry::Later(wait)),
         300..=399 => (ErrorKind::Unavailable, Retry::Never),
         400..=499 => (ErrorKind::InvalidRequest, Retry::Never),
         _ => (ErrorKind::Garbled, Retry::Never),
@@ -145,5 +225,8 @@ mod tests {
         assert_eq!(reply(b"\xef\xbb\xbf{\"a\":1}").json().expect("json")["a"], 1);
         assert_eq!(reply(b"{\"a\":\"\xff\"}").json().expect("json")["a"], "\u{fffd}");
         assert_eq!(reply(b"<html>").json().expect_err("not json").kind(), ErrorKind::Garbled);
+        let absurd = br#"{"a": 1e999, "b": -1e999, "c": "1e999 \"1e999", "d": 1e3}"#;
+        let value = reply(absurd).json().expect("json");
+        assert_eq!(value, serde_json::json!({"a": null, "b": null, "c": "1e999 \"1e999", "d": 1e3}));
     }
 }

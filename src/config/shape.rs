@@ -62,6 +62,8 @@ pub struct ProviderConfig {
     pub model: Option<String>,
     pub models: Vec<CardSettings>,
     pub quirks: Option<Quirks>,
+    /// Members that every request body has besides those of the adapter.
+    pub extra_body: serde_json::Map<String, serde_json::Value>,
     /// Local only: Tesseract's language codes.
     pub languages: Option<Vec<String>>,
     /// Local only: the Tesseract program.

@@ -8,15 +8,13 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageEncoder as _, ImageFormat, RgbImage};
 use vision_providers::answer::Rect;
 use vision_providers::image::{Format, Image};
-use vision_providers::model::Limits;
+use vision_providers::model::ModelCard;
 use vision_providers::request::Detail;
 
 use super::container::Plain;
 use super::decode::{self, Header};
 use crate::failure::{Code, Failure, Result};
 
-/// Pixels along the longer side when little detail is wanted.
-const LOW_DETAIL: u32 = 512;
 /// Fewer distinct colours (5 bits a channel) in a sample mean a graphic, which PNG keeps sharp and small.
 const GRAPHIC_COLOURS: usize = 1000;
 const JPEG_QUALITIES: [u8; 3] = [85, 70, 50];
@@ -86,9 +84,19 @@ impl Step {
 /// How an image is wanted.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    pub limits: Limits,
+    /// The model that will look.
+    pub card: ModelCard,
+    /// Encoded bytes that this image may have: what the model takes, and its share where all together are bounded.
+    pub max_bytes: usize,
     pub detail: Detail,
     pub region: Option<Region>,
+}
+
+impl Wish {
+    /// The size in pixels at which an image of this size is sent.
+    fn target(&self, width: u32, height: u32) -> (u32, u32) {
+        self.card.target(width, height, self.detail)
+    }
 }
 
 /// An image as it will be sent.
@@ -124,13 +132,8 @@ impl Fitted {
 /// # Errors
 /// When it cannot be decoded, or cannot be made small enough.
 pub(super) fn fit(bytes: &Bytes, header: &Header, wish: &Wish, max_pixels: u64) -> Result<Fitted> {
-    let most = wish.limits.target_side.min(wish.limits.max_side);
-    let target = match wish.detail {
-        Detail::Low => most.min(LOW_DETAIL),
-        Detail::Auto | Detail::High => most,
-    };
     let whole = Rect { left: 0, top: 0, right: header.width, bottom: header.height };
-    let plain = passable(header, wish, target);
+    let plain = passable(header, wish);
     if let (Some((plain, format)), false) = (&plain, header.alpha) {
         return Ok(passed(plain, *format, header, whole));
     }
@@ -141,11 +144,11 @@ pub(super) fn fit(bytes: &Bytes, header: &Header, wish: &Wish, max_pixels: u64) 
     {
         return Ok(passed(&plain, format, header, whole));
     }
-    Work { picture, steps: Vec::new(), shows: whole }.run(header, wish, target)
+    Work { picture, steps: Vec::new(), shows: whole }.run(header, wish)
 }
 
 /// The file itself, when nothing about its pixels has to change.
-fn passable(header: &Header, wish: &Wish, target: u32) -> Option<(Plain, Format)> {
+fn passable(header: &Header, wish: &Wish) -> Option<(Plain, Format)> {
     let format = match header.format {
         ImageFormat::Jpeg => Format::Jpeg,
         ImageFormat::Png => Format::Png,
@@ -158,9 +161,9 @@ fn passable(header: &Header, wish: &Wish, target: u32) -> Option<(Plain, Format)
         && !container.animated
         && header.orientation == Orientation::NoTransforms
         && wish.region.is_none()
-        && header.width.max(header.height) <= target
-        && wish.limits.formats.contains(&format);
-    let plain = container.plain.clone().filter(|plain| plain.bytes.len() <= wish.limits.max_bytes)?;
+        && wish.target(header.width, header.height) == (header.width, header.height)
+        && wish.card.limits.formats.contains(&format);
+    let plain = container.plain.clone().filter(|plain| plain.bytes.len() <= wish.max_bytes)?;
     unchanged.then_some((plain, format))
 }
 
@@ -182,7 +185,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, header: &Header, wish: &Wish, target: u32) -> Result<Fitted> {
+    fn run(mut self, header: &Header, wish: &Wish) -> Result<Fitted> {
         if header.container.animated {
             self.steps.push(Step::FirstFrame);
         }
@@ -190,11 +193,11 @@ impl Work {
             self.orient(header.orientation);
             self.crop(region);
             self.flatten();
-            self.shrink(target);
+            self.shrink(wish.target(self.picture.width(), self.picture.height()));
         } else {
             // Turning is cheaper once the picture is small.
             self.flatten();
-            self.shrink(target);
+            self.shrink(wish.target(self.picture.width(), self.picture.height()));
             self.orient(header.orientation);
         }
         let (bytes, format) = self.encode(wish, header.format)?;
@@ -235,32 +238,29 @@ impl Work {
         };
     }
 
-    fn shrink(&mut self, target: u32) {
-        let (width, height) = (self.picture.width(), self.picture.height());
-        let longest = width.max(height);
-        if longest <= target {
-            return;
+    fn shrink(&mut self, (width, height): (u32, u32)) {
+        if (width, height) != (self.picture.width(), self.picture.height()) {
+            self.picture = resized(&self.picture, width, height);
+            self.steps.push(Step::Resized);
         }
-        self.picture = resized(&self.picture, scaled(width, target, longest), scaled(height, target, longest));
-        self.steps.push(Step::Resized);
     }
 
     /// Encodes as PNG what is drawn and as JPEG what was photographed or was JPEG before, then gives up quality and at
     /// last size until the model's limit on bytes is met.
     fn encode(&mut self, wish: &Wish, from: ImageFormat) -> Result<(Bytes, Format)> {
-        let limits = &wish.limits;
+        let limits = &wish.card.limits;
         let takes = |format| limits.formats.contains(&format);
         let drawn = from != ImageFormat::Jpeg && is_graphic(&self.picture);
         for attempt in 0..8 {
             if takes(Format::Png) && ((drawn && attempt == 0) || !takes(Format::Jpeg)) {
                 let bytes = png(&self.picture)?;
-                if bytes.len() <= limits.max_bytes {
+                if bytes.len() <= wish.max_bytes {
                     return Ok((bytes.into(), Format::Png));
                 }
             }
             for quality in JPEG_QUALITIES.into_iter().take_while(|_| takes(Format::Jpeg)) {
                 let bytes = jpeg(&self.picture, quality)?;
-                if bytes.len() <= limits.max_bytes {
+                if bytes.len() <= wish.max_bytes {
                     return Ok((bytes.into(), Format::Jpeg));
                 }
             }
@@ -268,20 +268,16 @@ impl Work {
             if longest < 64 {
                 break;
             }
-            self.shrink(longest * 2 / 3);
+            let smaller = |side: u32| (side * 2 / 3).max(1);
+            self.shrink((smaller(self.picture.width()), smaller(self.picture.height())));
         }
-        let message = format!("the image cannot be made smaller than {} bytes", limits.max_bytes);
+        let message = format!("the image cannot be made smaller than {} bytes", wish.max_bytes);
         Err(Failure::new(Code::ImageTooLarge, message).advise("crop the image, or choose a model with larger limits"))
     }
 }
 
 fn is_same(from: ImageFormat, to: Format) -> bool {
     matches!((from, to), (ImageFormat::Jpeg, Format::Jpeg) | (ImageFormat::Png, Format::Png))
-}
-
-fn scaled(side: u32, target: u32, longest: u32) -> u32 {
-    let rounded = (u64::from(side) * u64::from(target) + u64::from(longest) / 2) / u64::from(longest);
-    u32::try_from(rounded).unwrap_or(target).max(1)
 }
 
 fn is_opaque(picture: &DynamicImage) -> bool {

@@ -1,7 +1,8 @@
 //! Remembers answers, and lets callers who ask the same at the same time share one call.
 //!
 //! A call runs in a task of its own that all who wait for it hold together: one who leaves neither ends nor restarts
-//! it, and when the last one leaves it is aborted, down to the vendor's socket. Keys are digests of what was asked and
+//! it, and when the last one leaves it is aborted, down to the vendor's socket. Who wants to see the answer come gets
+//! what was said so far, and then the rest as it comes. Keys are digests of what was asked and
 //! of the bytes that the model saw, never of names or addresses; callers never share. Only complete, finished answers
 //! are kept.
 
@@ -11,15 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 use moka::future::Cache;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
-use vision_providers::answer::{Answer, Finish};
+use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish};
 use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
-use vision_providers::request::{CacheMode, CallCtx, Output, Sampling, VisionRequest};
+use vision_providers::request::{CacheMode, CallCtx, Output, Part, Sampling, VisionRequest};
 
 use crate::supervisor::Supervisor;
 
@@ -85,8 +88,15 @@ impl Cached {
         Self { inner, memory, flights: Flights::default(), supervisor }
     }
 
+    async fn remembered(&self, key: &Key, ctx: &CallCtx) -> Option<Answer> {
+        if ctx.cache != CacheMode::Use {
+            return None;
+        }
+        self.memory.0.get(key).await.map(|answer| remembered(&answer))
+    }
+
     /// Joins the call for this key that is in the air, or starts one.
-    fn flight(&self, key: Key, ctx: &CallCtx, req: &VisionRequest) -> Arc<Flight> {
+    fn flight(&self, key: Key, ctx: &CallCtx, req: &VisionRequest, delivery: Delivery) -> Arc<Flight> {
         let mut flights = self.flights.lock();
         // A refreshing caller wants an answer that is younger than its question, so it joins nobody. It must not even
         // hold a flight here: to be the last to let go of one takes this very lock.
@@ -95,7 +105,7 @@ impl Cached {
         {
             return flight;
         }
-        let (sender, outcome) = watch::channel(None);
+        let (sender, heard) = watch::channel(Heard::default());
         let (inner, memory) = (Arc::clone(&self.inner), self.memory.clone());
         let (ctx, req) = (ctx.clone(), req.clone());
         let deadline = ctx.deadline;
@@ -104,20 +114,78 @@ impl Cached {
             if ctx.cache == CacheMode::Use
                 && let Some(answer) = memory.0.get(&key).await
             {
-                sender.send_replace(Some(Ok(remembered(&answer))));
+                sender.send_modify(|heard| heard.outcome = Some(Ok(remembered(&answer))));
                 return;
             }
-            let answered = inner.complete(&ctx, &req).await;
+            let answered = match delivery {
+                Delivery::Whole => inner.complete(&ctx, &req).await,
+                Delivery::Streamed => listened(&inner, &ctx, &req, &sender).await,
+            };
             if let Ok(answer) = &answered
                 && is_worth_remembering(answer)
             {
                 memory.0.insert(key, Arc::new(answer.clone())).await;
             }
-            sender.send_replace(Some(answered));
+            sender.send_modify(|heard| heard.outcome = Some(answered));
         });
-        let flight = Arc::new(Flight { outcome, task, deadline, key, flights: self.flights.clone() });
+        let flight = Arc::new(Flight { heard, task, deadline, key, flights: self.flights.clone() });
         flights.insert(key, Arc::downgrade(&flight));
         flight
+    }
+
+    /// A flight that has begun to say something, or has landed.
+    async fn airborne(&self, key: Key, ctx: &CallCtx, req: &VisionRequest, delivery: Delivery) -> Result<Arc<Flight>> {
+        loop {
+            let flight = self.flight(key, ctx, req, delivery);
+            let heard = match delivery {
+                Delivery::Whole => flight.wait(ctx.deadline, |heard| heard.outcome.is_some()).await,
+                Delivery::Streamed => flight.wait(ctx.deadline, |heard| heard.says_more_than(0)).await,
+            };
+            let ends = flight.deadline;
+            match heard.map(|heard| heard.outcome) {
+                // It died of an earlier caller's deadline; ours has not come.
+                Ok(Some(Err(error)))
+                    if error.kind() == ErrorKind::TimedOut && Instant::now() >= ends && ends < ctx.deadline => {}
+                heard => return heard.map(|_| flight),
+            }
+        }
+    }
+}
+
+/// Passes on what is said while it is said.
+async fn listened(
+    inner: &Provider,
+    ctx: &CallCtx,
+    req: &VisionRequest,
+    sender: &watch::Sender<Heard>,
+) -> Result<Answer> {
+    let mut stream = inner.stream(ctx, req).await?;
+    while let Some(chunk) = stream.next().await {
+        match chunk? {
+            Chunk::Delta(text) => sender.send_modify(|heard| heard.deltas.push(text.into())),
+            Chunk::End(answer) => return Ok(*answer),
+        }
+    }
+    Err(lost())
+}
+
+/// How the answer is wanted by the caller who starts a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Whole,
+    Streamed,
+}
+
+/// What was heard of an answer so far.
+#[derive(Debug, Clone, Default)]
+struct Heard {
+    deltas: Vec<Arc<str>>,
+    outcome: Option<Result<Answer>>,
+}
+
+impl Heard {
+    fn says_more_than(&self, known: usize) -> bool {
+        self.outcome.is_some() || self.deltas.len() > known
     }
 }
 
@@ -133,7 +201,7 @@ impl Flights {
 
 /// One call and everybody who waits for it.
 struct Flight {
-    outcome: watch::Receiver<Option<Result<Answer>>>,
+    heard: watch::Receiver<Heard>,
     task: AbortHandle,
     /// That of the caller who started it.
     deadline: Instant,
@@ -142,14 +210,30 @@ struct Flight {
 }
 
 impl Flight {
-    async fn wait(&self, deadline: Instant) -> Result<Answer> {
-        let mut outcome = self.outcome.clone();
-        let waiting = timeout_at(deadline, outcome.wait_for(Option::is_some));
+    async fn wait(&self, deadline: Instant, enough: impl FnMut(&Heard) -> bool) -> Result<Heard> {
+        let mut heard = self.heard.clone();
+        let waiting = timeout_at(deadline, heard.wait_for(enough));
         match waiting.await {
-            Ok(Ok(answered)) => answered.clone().unwrap_or_else(|| Err(lost())),
+            Ok(Ok(heard)) => Ok(heard.clone()),
             Ok(Err(_)) => Err(lost()),
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "waiting for the answer to a question in the air")),
         }
+    }
+
+    /// Everything that was said, and what is still to be said.
+    fn listen(self: Arc<Self>, deadline: Instant) -> AnswerStream {
+        Box::pin(unfold(Some((self, 0)), move |state| async move {
+            let (flight, known) = state?;
+            let heard = match flight.wait(deadline, |heard| heard.says_more_than(known)).await {
+                Ok(heard) => heard,
+                Err(error) => return Some((Err(error), None)),
+            };
+            if let Some(delta) = heard.deltas.get(known) {
+                return Some((Ok(Chunk::Delta(delta.to_string())), Some((flight, known + 1))));
+            }
+            let outcome = heard.outcome.unwrap_or_else(|| Err(lost()));
+            Some((outcome.map(|answer| Chunk::End(Box::new(answer))), None))
+        }))
     }
 }
 
@@ -195,21 +279,28 @@ impl VisionProvider for Cached {
             return self.inner.complete(ctx, req).await;
         }
         let key = key(self.inner.id(), ctx, req);
-        loop {
-            if ctx.cache == CacheMode::Use
-                && let Some(answer) = self.memory.0.get(&key).await
-            {
-                return Ok(remembered(&answer));
-            }
-            let flight = self.flight(key, ctx, req);
-            let answered = flight.wait(ctx.deadline).await;
-            let ends = flight.deadline;
-            drop(flight);
-            match answered {
-                // It died of an earlier caller's deadline; ours has not come.
-                Err(error) if error.kind() == ErrorKind::TimedOut && Instant::now() >= ends && ends < ctx.deadline => {}
-                answered => return answered,
-            }
+        if let Some(answer) = self.remembered(&key, ctx).await {
+            return Ok(answer);
+        }
+        let flight = self.airborne(key, ctx, req, Delivery::Whole).await?;
+        let outcome = flight.heard.borrow().outcome.clone();
+        outcome.unwrap_or_else(|| Err(lost()))
+    }
+
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
+        if ctx.cache == CacheMode::Bypass {
+            return self.inner.stream(ctx, req).await;
+        }
+        let key = key(self.inner.id(), ctx, req);
+        if let Some(answer) = self.remembered(&key, ctx).await {
+            return Ok(answer.in_one_piece());
+        }
+        let flight = self.airborne(key, ctx, req, Delivery::Streamed).await?;
+        // What fails before it said anything failed to begin.
+        let failed = flight.heard.borrow().outcome.as_ref().and_then(|outcome| outcome.as_ref().err().cloned());
+        match failed.filter(|_| flight.heard.borrow().deltas.is_empty()) {
+            Some(error) => Err(error),
+            None => Ok(flight.listen(ctx.deadline)),
         }
     }
 
@@ -229,24 +320,34 @@ fn is_worth_remembering(answer: &Answer) -> bool {
 /// The digest of everything that can change an answer. Each part is preceded by its length, so that no two questions
 /// can run into the same bytes.
 fn key(provider: &str, ctx: &CallCtx, req: &VisionRequest) -> Key {
-    let VisionRequest { model, task, system, prompt, images, output, detail, sampling } = req;
-    let Sampling { temperature, top_p, seed, max_output_tokens, stop } = sampling;
+    let VisionRequest { model, task, system, messages, output, detail, sampling } = req;
+    let Sampling { temperature, top_p, seed, max_output_tokens, stop, effort } = sampling;
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
     part(concat!("visiongate answer ", env!("CARGO_PKG_VERSION")).as_bytes());
-    for text in [provider, ctx.caller.name(), model.as_str(), task.name(), prompt] {
+    for text in [provider, ctx.caller.name(), model.as_str(), task.name()] {
         part(text.as_bytes());
     }
-    part(format!("{detail:?} {system:?} {temperature:?} {top_p:?} {seed:?} {max_output_tokens:?} {stop:?}").as_bytes());
+    part(
+        format!("{detail:?} {system:?} {temperature:?} {top_p:?} {seed:?} {max_output_tokens:?} {stop:?} {effort:?}")
+            .as_bytes(),
+    );
     match output {
         Output::Text => part(b"text"),
         Output::Json(schema) => part(schema.value.to_string().as_bytes()),
     }
-    for image in images {
-        part(image.digest().as_bytes());
+    for message in messages {
+        part(format!("{:?} {}", message.role, message.parts.len()).as_bytes());
+        for piece in &message.parts {
+            match piece {
+                Part::Text(text) => part(text.as_bytes()),
+                Part::Image(image) => part(image.digest().as_bytes()),
+                Part::Document(document) => part(document.digest().as_bytes()),
+            }
+        }
     }
     *hasher.finalize().as_bytes()
 }

@@ -2,13 +2,15 @@
 //!
 //! A dropped call gives its place back, whether it was waiting or running.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
-use vision_providers::answer::Answer;
+use vision_providers::answer::{Answer, AnswerStream};
 use vision_providers::error::{Error, ErrorKind, Result, Retry};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
@@ -34,7 +36,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Limited {
     inner: Provider,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
 }
@@ -43,16 +45,16 @@ impl Limited {
     /// Bounds the calls to `inner`.
     #[must_use]
     pub fn new(inner: Provider, settings: Settings) -> Self {
-        let turns = Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS));
+        let turns = Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
         Self { inner, turns, waiting: AtomicUsize::new(0), queue: settings.queue }
     }
 
-    async fn turn(&self, ctx: &CallCtx) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        if let Ok(turn) = self.turns.try_acquire() {
+    async fn turn(&self, ctx: &CallCtx) -> Result<OwnedSemaphorePermit> {
+        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
             return Ok(turn);
         }
         let _place = Place::take(&self.waiting, self.queue).ok_or_else(|| self.overloaded("its queue is full"))?;
-        match timeout_at(ctx.deadline, self.turns.acquire()).await {
+        match timeout_at(ctx.deadline, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(self.overloaded("no turn came in time")),
         }
@@ -99,6 +101,15 @@ impl VisionProvider for Limited {
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         let _turn = self.turn(ctx).await?;
         self.inner.complete(ctx, req).await
+    }
+
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
+        let turn = self.turn(ctx).await?;
+        let stream = self.inner.stream(ctx, req).await?;
+        // The turn lasts as long as the stream.
+        Ok(Box::pin(stream.inspect(move |_| {
+            let _ = &turn;
+        })))
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {

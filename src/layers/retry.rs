@@ -6,9 +6,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until};
-use vision_providers::answer::{Answer, Try};
-use vision_providers::error::{Error, Result, Retry};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use vision_providers::answer::{Answer, AnswerStream, Chunk, Try};
+use vision_providers::error::{Error, ErrorKind, Result, Retry};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, VisionRequest};
@@ -49,6 +51,10 @@ impl Retrying {
         Self { inner, settings }
     }
 
+    fn late(&self) -> Error {
+        Error::new(ErrorKind::TimedOut, format!("waiting for {}: it did not begin to answer in time", self.inner.id()))
+    }
+
     /// When to try again after this error, if at all. `made` calls have been made.
     fn next(&self, error: &Error, made: u32, deadline: Instant) -> Result<Instant, Retry> {
         let Retry::Later(hint) = error.retry_verdict() else { return Err(error.retry_verdict()) };
@@ -84,26 +90,95 @@ impl VisionProvider for Retrying {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let mut tries = Vec::new();
+        let mut attempts = Attempts::new(self, ctx.deadline);
         loop {
-            let began = Instant::now();
-            let attempt = ctx.until(began + self.settings.attempt);
-            let outcome = self.inner.complete(&attempt, req).await;
-            let error = outcome.as_ref().err().map(Error::kind);
-            tries.push(Try { error, latency: began.elapsed() });
-            let error = match outcome {
-                Ok(answer) => return Ok(Answer { tries, ..answer }),
-                Err(error) => error,
-            };
-            let made = u32::try_from(tries.len()).unwrap_or(u32::MAX);
-            match self.next(&error, made, ctx.deadline) {
-                Ok(next) => sleep_until(next).await,
-                Err(verdict) => return Err(error.retry(verdict).after(tries)),
+            let until = attempts.begin();
+            let outcome = self.inner.complete(&ctx.until(until), req).await;
+            if let Some(ended) = attempts.settle(outcome).await {
+                return ended.map(|answer| Answer { tries: attempts.tries, ..answer });
             }
         }
     }
 
+    /// Only what fails before the first piece is tried again. The bound on a try holds until then; after it, the
+    /// deadline of the call.
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
+        let mut attempts = Attempts::new(self, ctx.deadline);
+        let (first, rest) = loop {
+            let opening = timeout_at(attempts.begin(), begun(&self.inner, ctx, req)).await;
+            let outcome = opening.unwrap_or_else(|_| Err(self.late()));
+            if let Some(ended) = attempts.settle(outcome).await {
+                break ended?;
+            }
+        };
+        let mut tries = attempts.tries;
+        let began = Instant::now();
+        let told = stream::iter(first.map(Ok)).chain(rest).map(move |chunk| match chunk {
+            Ok(Chunk::Delta(text)) => Ok(Chunk::Delta(text)),
+            Ok(Chunk::End(answer)) => {
+                note(&mut tries, None, began);
+                Ok(Chunk::End(Box::new(Answer { tries: tries.clone(), ..*answer })))
+            }
+            Err(error) => {
+                note(&mut tries, Some(&error), began);
+                Err(error.after(tries.clone()))
+            }
+        });
+        Ok(Box::pin(told))
+    }
+
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
         self.inner.probe(ctx).await
+    }
+}
+
+/// A stream that has begun to say something, or has ended.
+async fn begun(inner: &Provider, ctx: &CallCtx, req: &VisionRequest) -> Result<(Option<Chunk>, AnswerStream)> {
+    let mut stream = inner.stream(ctx, req).await?;
+    let first = stream.next().await.transpose()?;
+    Ok((first, stream))
+}
+
+/// The attempts at one call.
+struct Attempts<'a> {
+    layer: &'a Retrying,
+    deadline: Instant,
+    began: Instant,
+    tries: Vec<Try>,
+}
+
+impl<'a> Attempts<'a> {
+    fn new(layer: &'a Retrying, deadline: Instant) -> Self {
+        Self { layer, deadline, began: Instant::now(), tries: Vec::new() }
+    }
+
+    /// The time by which the attempt that begins now has to end.
+    fn begin(&mut self) -> Instant {
+        self.began = Instant::now();
+        self.deadline.min(self.began + self.layer.settings.attempt)
+    }
+
+    /// How it ends, or `None` after the pause before another attempt.
+    async fn settle<T>(&mut self, outcome: Result<T>) -> Option<Result<T>> {
+        let error = outcome.as_ref().err().map(Error::kind);
+        self.tries.push(Try { error, latency: self.began.elapsed() });
+        let error = match outcome {
+            Ok(answer) => return Some(Ok(answer)),
+            Err(error) => error,
+        };
+        let made = u32::try_from(self.tries.len()).unwrap_or(u32::MAX);
+        match self.layer.next(&error, made, self.deadline) {
+            Ok(next) => sleep_until(next).await,
+            Err(verdict) => return Some(Err(error.retry(verdict).after(self.tries.clone()))),
+        }
+        None
+    }
+}
+
+/// Completes the account of the last try with how its stream ended.
+fn note(tries: &mut [Try], error: Option<&Error>, began: Instant) {
+    if let Some(last) = tries.last_mut() {
+        last.latency += began.elapsed();
+        last.error = error.map(Error::kind);
     }
 }

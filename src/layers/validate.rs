@@ -1,16 +1,18 @@
 //! Holds an answer to the form that was asked for, so that nothing else is remembered or delivered.
 //!
-//! Models wrap JSON in fences and prose, and token limits cut it; what can be saved without inventing anything is.
+//! A model whose answer is wrong is shown its fault once and asked again; if that does not help, the answer is an error
+//! that holds the text it gave. Models wrap JSON in fences and prose, and token limits cut it; what can be saved without inventing anything is.
 //! The text of an answer that passes is compact JSON.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use futures_util::StreamExt as _;
+use serde_json::{Map, Value, json};
 use tokio::time::timeout_at;
-use vision_providers::answer::{Answer, Finish};
+use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Try};
 use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
-use vision_providers::request::{CallCtx, Output, Schema, Task, VisionRequest};
+use vision_providers::request::{CallCtx, Message, Output, Role, Schema, Task, VisionRequest};
 use vision_providers::wire::quoted;
 
 use crate::schema;
@@ -46,12 +48,22 @@ impl VisionProvider for Validated {
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         let answer = self.inner.complete(ctx, req).await?;
-        let Output::Json(schema) = &req.output else { return Ok(answer) };
-        let (schema, task) = (schema.clone(), req.task);
-        let checking = tokio::task::spawn_blocking(move || validated(answer, &schema, task));
-        let broken = |_| Error::new(ErrorKind::Internal, "checking the answer's form");
-        let late = |_| Error::new(ErrorKind::TimedOut, "checking the answer's form: it takes too long");
-        timeout_at(ctx.deadline, checking).await.map_err(late)?.map_err(broken)?
+        self.judge(ctx, req).verdict(answer).await
+    }
+
+    /// Deltas pass as they are: what counts is the text of the end, which is judged.
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
+        let stream = self.inner.stream(ctx, req).await?;
+        let judge = self.judge(ctx, req);
+        Ok(Box::pin(stream.then(move |chunk| {
+            let judge = judge.clone();
+            async move {
+                match chunk? {
+                    Chunk::End(answer) => Ok(Chunk::End(Box::new(judge.verdict(*answer).await?))),
+                    delta @ Chunk::Delta(_) => Ok(delta),
+                }
+            }
+        })))
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
@@ -59,7 +71,108 @@ impl VisionProvider for Validated {
     }
 }
 
-fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Answer> {
+impl Validated {
+    fn judge(&self, ctx: &CallCtx, req: &VisionRequest) -> Judge {
+        Judge { inner: Provider::clone(&self.inner), ctx: ctx.clone(), req: req.clone() }
+    }
+}
+
+/// Judges the answer to one request, and asks once more where it is wrong.
+#[derive(Clone)]
+struct Judge {
+    inner: Provider,
+    ctx: CallCtx,
+    req: VisionRequest,
+}
+
+impl Judge {
+    async fn verdict(self, answer: Answer) -> Result<Answer> {
+        let first = match self.check(answer).await? {
+            Verdict::Right(answer) => return Ok(answer),
+            Verdict::Wrong(wrong) => wrong,
+        };
+        let mut tries = marked(first.answer.tries.clone());
+        // When the second call fails, it is the first answer that there is something to say about.
+        let Ok(second) = self.inner.complete(&self.ctx, &self.repaired(&first)).await else {
+            return Err(first.error(tries));
+        };
+        let usage = first.answer.usage.zip(second.usage).map(|(one, two)| one.and(two));
+        match self.check(second).await? {
+            Verdict::Right(mut answer) => {
+                tries.append(&mut answer.tries);
+                let warning =
+                    format!("the first answer did not follow the schema ({}): it was asked for again", first.fault);
+                answer.warnings.push(warning);
+                Ok(Answer { usage, tries, ..answer })
+            }
+            Verdict::Wrong(second) => {
+                tries.extend(marked(second.answer.tries.clone()));
+                Err(second.error(tries))
+            }
+        }
+    }
+
+    /// The same conversation, with the wrong answer in it and what is wrong about it.
+    fn repaired(&self, wrong: &Wrong) -> VisionRequest {
+        let mut req = self.req.clone();
+        let said: String = wrong.answer.text.chars().take(LONGEST_REPEATED).collect();
+        let words = format!(
+            "This answer cannot be used: {}. Look again, and answer only with JSON that follows the schema.",
+            wrong.fault
+        );
+        req.messages.push(Message::text(Role::Assistant, said));
+        req.messages.push(Message::text(Role::User, words));
+        req
+    }
+
+    async fn check(&self, answer: Answer) -> Result<Verdict> {
+        let Output::Json(schema) = &self.req.output else { return Ok(Verdict::Right(answer)) };
+        let (schema, task) = (schema.clone(), self.req.task);
+        let checking = tokio::task::spawn_blocking(move || validated(answer, &schema, task));
+        let broken = |_| Error::new(ErrorKind::Internal, "checking the answer's form");
+        let late = |_| Error::new(ErrorKind::TimedOut, "checking the answer's form: it takes too long");
+        timeout_at(self.ctx.deadline, checking).await.map_err(late)?.map_err(broken)?
+    }
+}
+
+/// Characters of a wrong answer that the model is shown again.
+const LONGEST_REPEATED: usize = 20_000;
+/// Characters of a wrong answer that an error shows.
+const LONGEST_SHOWN: usize = 1000;
+
+/// What became of an answer.
+enum Verdict {
+    Right(Answer),
+    Wrong(Wrong),
+}
+
+/// An answer that does not follow its schema.
+struct Wrong {
+    answer: Answer,
+    fault: String,
+}
+
+impl Wrong {
+    fn error(&self, tries: Vec<Try>) -> Error {
+        let text = &self.answer.text;
+        let shown: String = text.chars().take(LONGEST_SHOWN).collect();
+        let cut = if shown.len() < text.len() { "…" } else { "" };
+        Error::new(ErrorKind::SchemaMismatch, format!("the answer does not follow the schema: {}", self.fault))
+            .with("answer", format!("{shown}{cut}"))
+            .advise("simplify the schema, or choose a model that enforces schemas")
+            .after(tries)
+    }
+}
+
+/// The tries of a call that was answered, with the answer found wanting.
+fn marked(mut tries: Vec<Try>) -> Vec<Try> {
+    if let Some(last) = tries.last_mut() {
+        last.error = Some(ErrorKind::SchemaMismatch);
+    }
+    tries
+}
+
+fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Verdict> {
     let cut = answer.finish != Finish::Stop;
     let tries = answer.tries.clone();
     let found = find_json(&answer.text).or_else(|| if cut { mended(&answer.text, task) } else { None });
@@ -70,30 +183,36 @@ fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Answer> {
                 Error::new(ErrorKind::Refused, "the vendor's filter cut the answer before it was usable").after(tries)
             );
         }
-        // A server without a JSON mode answered in prose. For a description that is an answer all the same, cut or not.
-        None if task == Task::Describe && !answer.text.trim_start().starts_with(['{', '`']) => {
-            return Ok(prose(answer));
+        // A server without a JSON mode answered in prose. For our own tasks that is an answer all the same, cut or not.
+        None if matches!(task, Task::Describe | Task::Ocr) && !answer.text.trim_start().starts_with(['{', '`']) => {
+            return Ok(Verdict::Right(prose(answer, task)));
         }
         None if cut => {
             return Err(Error::new(ErrorKind::Truncated, "the answer was cut before its JSON was complete")
                 .advise("raise the limit on output tokens, or ask for less")
                 .after(tries));
         }
-        None => return Err(mismatch(&answer.text, "it is not JSON").after(tries)),
+        None => return Ok(Verdict::Wrong(Wrong { answer, fault: "it is not JSON".into() })),
     };
     if let Err(fault) = check(&value, schema) {
-        return Err(mismatch(&answer.text, &fault).after(tries));
+        return Ok(Verdict::Wrong(Wrong { answer, fault }));
     }
     if is_empty(&value, task) {
         return Err(Error::new(ErrorKind::Empty, "the backend answered with an empty description").after(tries));
     }
-    Ok(Answer { text: value.to_string(), ..answer })
+    Ok(Verdict::Right(Answer { text: value.to_string(), ..answer }))
 }
 
-fn prose(answer: Answer) -> Answer {
-    let value = serde_json::json!({"description": answer.text.trim(), "detected_text": ""});
+/// Plain words as the answer to one of our own tasks.
+fn prose(answer: Answer, task: Task) -> Answer {
+    let words = answer.text.trim();
+    let (value, warning) = if task == Task::Ocr {
+        (json!({"detected_text": words}), "`detected_text` may hold words of its own")
+    } else {
+        (json!({"description": words, "detected_text": ""}), "`detected_text` is not complete")
+    };
     let mut answer = Answer { text: value.to_string(), partial: true, ..answer };
-    answer.warnings.push("the model did not tell text apart from description: `detected_text` is not complete".into());
+    answer.warnings.push(format!("the model did not keep to the form that was asked for: {warning}"));
     answer
 }
 
@@ -101,12 +220,6 @@ fn prose(answer: Answer) -> Answer {
 fn is_empty(value: &Value, task: Task) -> bool {
     let blank = |key: &str| value[key].as_str().is_none_or(|text| text.trim().is_empty());
     task == Task::Describe && blank("description") && blank("detected_text")
-}
-
-fn mismatch(text: &str, fault: &str) -> Error {
-    Error::new(ErrorKind::SchemaMismatch, format!("the answer does not follow the schema: {fault}"))
-        .with("answer", quoted(text))
-        .advise("simplify the schema, or choose a model that enforces schemas")
 }
 
 /// The JSON in an answer: the whole of it, what a fence holds, or what lies between the first and the last brace.
@@ -159,7 +272,6 @@ fn check(value: &Value, wanted: &Schema) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::sync::Arc;
     use vision_providers::request::ModelId;
 
@@ -168,7 +280,11 @@ mod tests {
         let value = json!({"type": "object", "properties": {key: {"type": "string"}}, "required": [key]});
         let schema = Schema { name: "test".into(), value: Arc::new(value) };
         let answer = Answer { finish, ..Answer::new(text, ModelId::from("m")) };
-        validated(answer, &schema, task).map(|answer| (answer.text, answer.finish)).map_err(|error| error.kind())
+        match validated(answer, &schema, task) {
+            Ok(Verdict::Right(answer)) => Ok((answer.text, answer.finish)),
+            Ok(Verdict::Wrong(_)) => Err(ErrorKind::SchemaMismatch),
+            Err(error) => Err(error.kind()),
+        }
     }
 
     #[test]
@@ -229,5 +345,7 @@ mod tests {
     fn prose_is_a_description_with_a_warning() {
         let (text, _) = outcome("A cat on a mat.", Finish::Stop, Task::Describe).expect("text");
         assert!(text.contains("A cat on a mat."));
+        let (text, _) = outcome("TOTAL 9.00", Finish::Stop, Task::Ocr).expect("text");
+        assert_eq!(text, r#"{"detected_text":"TOTAL 9.00"}"#);
     }
 }

@@ -5,6 +5,7 @@ use vision_providers::answer::TextBlock;
 
 use crate::failure::Failure;
 use crate::reply::{Attempt, Content, ImageAccount, Reply, Route, Shape};
+use crate::speech::HEADING;
 
 /// The whole answer.
 #[must_use]
@@ -61,7 +62,7 @@ pub fn plain(reply: &Reply) -> String {
     let said = match &reply.content {
         Content::Description { description, detected_text } if detected_text.is_empty() => description.clone(),
         Content::Description { description, detected_text } => {
-            format!("{description}\n\nText in the image:\n{detected_text}")
+            format!("{description}\n\n{HEADING}\n{detected_text}")
         }
         Content::Reading { detected_text, .. } if detected_text.is_empty() => "No text was recognised.".to_owned(),
         Content::Reading { detected_text, .. } => detected_text.clone(),

@@ -5,19 +5,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
-use vision_providers::request::{CacheMode, Caller, Detail, Sampling};
+use vision_providers::request::{CacheMode, Caller};
 
 use crate::config::{self, Fault, Loaded, LogLevel};
-use crate::failure::{Code, Failure};
-use crate::gateway::{Ask, Asker, Gateway};
-use crate::intake::Door;
-use crate::intake::fit::Region;
-use crate::reply::Reply;
+use crate::gateway::Gateway;
 use crate::router::plan::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{answer, init, mcp, models, server};
+use crate::surface::{analyze, init, mcp, models, server};
 use crate::{assemble, telemetry};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -40,7 +36,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Ask one question about one or more images
-    Analyze(Box<Analyze>),
+    Analyze(Box<analyze::Args>),
     /// List providers and models: abilities, limits, prices, whether the key is there
     Models {
         /// Print one JSON document
@@ -75,61 +71,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-struct Analyze {
-    /// A path, file:// URI, https:// URL, data: URI, or - for standard input
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-    /// The question
-    #[arg(short, long)]
-    prompt: Option<String>,
-    /// describe, ocr, ask, extract, or a task of the configuration
-    #[arg(short, long)]
-    task: Option<String>,
-    /// A file with the JSON schema that the answer must follow
-    #[arg(long, value_name = "FILE")]
-    schema: Option<PathBuf>,
-    /// A provider, provider/model or alias
-    #[arg(short, long)]
-    model: Option<String>,
-    /// How closely to look
-    #[arg(long, value_enum, default_value_t = DetailArg::Auto)]
-    detail: DetailArg,
-    /// A part of the image, in fractions of its width and height
-    #[arg(long, value_name = "X0,Y0,X1,Y1", value_delimiter = ',', allow_hyphen_values = true)]
-    region: Option<Vec<f64>>,
-    /// Standing instructions for the model
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
-    #[arg(long, value_name = "N")]
-    temperature: Option<f64>,
-    /// The most tokens that the answer may have
-    #[arg(long, value_name = "N")]
-    max_tokens: Option<u32>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    seed: Option<i64>,
-    /// What to do with remembered answers
-    #[arg(long, value_enum)]
-    cache: Option<CacheArg>,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DetailArg {
-    Auto,
-    Low,
-    High,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CacheArg {
-    Use,
-    Refresh,
-    Bypass,
-}
-
 /// Runs a command. The exit code is 0 when it is done, 1 when the work failed, 2 for wrong usage or configuration.
 pub async fn run(cli: Cli) -> ExitCode {
     if let Command::Init { client, write } = &cli.command {
@@ -146,7 +87,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
     match cli.command {
-        Command::Analyze(args) => analyze(&gateway, *args, cli.quiet).await,
+        Command::Analyze(args) => analyze::run(&gateway, *args, cli.quiet).await,
         Command::Models { json } => show_models(&gateway, json),
         Command::Check { live, json } => check(&loaded, &gateway, live, json).await,
         Command::Mcp => mcp::stdio::run(Arc::new(gateway), &loaded.config, supervisor).await,
@@ -181,12 +122,18 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Writes to standard output what is not yet the end of a line.
+pub(super) fn print_piece(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
 /// Writes to standard error.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-fn print_json(value: &Value) {
+pub(super) fn print_json(value: &Value) {
     print(&serde_json::to_string_pretty(value).unwrap_or_default());
 }
 
@@ -207,102 +154,6 @@ fn fault_json(fault: &Fault) -> Value {
         value["hint"] = json!(hint);
     }
     value
-}
-
-async fn analyze(gateway: &Gateway, args: Analyze, quiet: bool) -> ExitCode {
-    let json = args.json;
-    let ask = match ask(args) {
-        Ok(ask) => ask,
-        Err(failure) => {
-            show_failure(&failure, json);
-            return ExitCode::from(2);
-        }
-    };
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
-    let outcome = tokio::select! {
-        outcome = gateway.ask(&ask, &asker) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
-    };
-    match outcome {
-        Ok(reply) if json => print_json(&answer::whole(&reply)),
-        Ok(reply) => show(&reply, quiet),
-        Err(failure) => {
-            show_failure(&failure, json);
-            return ExitCode::FAILURE;
-        }
-    }
-    ExitCode::SUCCESS
-}
-
-fn show_failure(failure: &Failure, json: bool) {
-    if json {
-        return print_json(&answer::error(failure));
-    }
-    tell(&format!("error: {failure}"));
-    if let Some(advice) = &failure.advice {
-        tell(&format!("hint: {advice}"));
-    }
-}
-
-fn ask(args: Analyze) -> Result<Ask, Failure> {
-    let schema = args.schema.map(|file| read_schema(&file)).transpose()?;
-    let region = args.region.map(|edges| {
-        let count = edges.len();
-        let edges = <[f64; 4]>::try_from(edges);
-        edges.map_err(|_| Failure::invalid(format!("`--region` takes four numbers, not {count}"))).and_then(Region::new)
-    });
-    Ok(Ask {
-        images: args.images,
-        prompt: args.prompt,
-        task: args.task,
-        schema,
-        model: args.model,
-        detail: match args.detail {
-            DetailArg::Auto => Detail::Auto,
-            DetailArg::Low => Detail::Low,
-            DetailArg::High => Detail::High,
-        },
-        region: region.transpose()?,
-        system: args.system,
-        sampling: Sampling {
-            temperature: args.temperature,
-            seed: args.seed,
-            max_output_tokens: args.max_tokens,
-            ..Sampling::default()
-        },
-        cache: args.cache.map(|cache| match cache {
-            CacheArg::Use => CacheMode::Use,
-            CacheArg::Refresh => CacheMode::Refresh,
-            CacheArg::Bypass => CacheMode::Bypass,
-        }),
-    })
-}
-
-fn read_schema(file: &std::path::Path) -> Result<Arc<Value>, Failure> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: {error}")))?;
-    let schema = serde_json::from_str(&text);
-    schema
-        .map(Arc::new)
-        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: it is not JSON: {error}")))
-}
-
-fn show(reply: &Reply, quiet: bool) {
-    let bare = Reply { warnings: Vec::new(), ..reply.clone() };
-    print(&answer::plain(&bare));
-    if quiet {
-        return;
-    }
-    for warning in &reply.warnings {
-        tell(&format!("warning: {warning}"));
-    }
-    let cost = match (reply.cost, reply.cached) {
-        (_, true) => ", remembered".to_owned(),
-        (Some(cost), _) => format!(", ${}", cost.dollars()),
-        (None, _) => String::new(),
-    };
-    tell(&format!("answered by {}/{} in {} ms{cost}", reply.provider, reply.model, reply.latency.as_millis()));
 }
 
 fn show_models(gateway: &Gateway, json: bool) -> ExitCode {

@@ -2,6 +2,7 @@
 //!
 //! Nothing below this floor knows MCP, HTTP or the JSON that callers see.
 
+mod analyze;
 pub mod answer;
 pub mod cli;
 pub mod init;

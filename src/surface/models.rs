@@ -1,7 +1,9 @@
 //! Providers and models as callers see them: abilities, limits, prices, and whether the key is there.
 
 use serde_json::{Value, json};
-use vision_providers::model::ModelCard;
+use vision_providers::model::{Date, JsonMode, ModelCard};
+use vision_providers::parameters::SamplingRule;
+use vision_providers::price::Price;
 
 use crate::gateway::Gateway;
 use crate::router::plan::{Backend, KeyState};
@@ -12,22 +14,46 @@ pub(super) fn line(model: &Value) -> String {
         let words = model[key].as_array().into_iter().flatten().filter_map(Value::as_str);
         words.collect::<Vec<_>>().join(" ")
     };
-    let price = match model["price_usd_per_million"].as_object() {
-        Some(price) => format!("${} in, ${} out per million", price["input"], price["output"]),
-        None => "price unknown".into(),
+    let price = match (model["price_usd_per_million"].as_object(), model["price_usd_per_page"].as_f64()) {
+        (_, Some(page)) => format!("${page} per page"),
+        (Some(price), _) => format!("${} in, ${} out per million", price["input"], price["output"]),
+        (None, None) => "price unknown".into(),
     };
-    let retired = model["retired"].as_str().map(|day| {
-        let successor = model["successor"].as_str().unwrap_or("nothing");
-        format!("; retired {day}, replaced by {successor}")
+    let successor = || model["successor"].as_str().map_or_else(String::new, |name| format!(", replaced by {name}"));
+    let life = [("retired", "retired"), ("retires", "will be retired")].into_iter().find_map(|(key, words)| {
+        let day = model[key].as_str()?;
+        Some(format!("; {words} {day}{}", successor()))
     });
     let name = model["model"].as_str().unwrap_or_default();
-    format!("{name:<28} {:<28} {price}{}", words("tasks"), retired.unwrap_or_default())
+    format!("{name:<40} {:<24} {price}{}", words("tasks"), life.unwrap_or_default())
 }
 
-/// Providers and models as data, for the command line and for MCP.
+/// Providers and models as data: everything that is known.
 pub(super) fn list(gateway: &Gateway) -> Value {
-    let providers: Vec<Value> =
-        gateway.roster.backends.iter().map(|(name, backend)| provider_json(name, backend)).collect();
+    listed(gateway, provider_json)
+}
+
+/// The same for a calling model, which pays for every byte: only models that it can use, and what helps to choose.
+pub(super) fn usable(gateway: &Gateway) -> Value {
+    listed(gateway, |name, backend| {
+        let mut provider = provider_json(name, backend);
+        if matches!(backend.key, KeyState::Missing(_)) {
+            provider["models"] = json!([]);
+        }
+        for model in provider["models"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+            for unneeded in ["source", "parameters", "tokens_basis", "json", "aliases"] {
+                model.remove(unneeded);
+            }
+        }
+        if let Some(models) = provider["models"].as_array_mut() {
+            models.retain(|model| model.get("retired").is_none());
+        }
+        provider
+    })
+}
+
+fn listed(gateway: &Gateway, one: impl Fn(&str, &Backend) -> Value) -> Value {
+    let providers: Vec<Value> = gateway.roster.backends.iter().map(|(name, backend)| one(name, backend)).collect();
     let aliases = &gateway.roster.aliases;
     let mut list =
         json!({"default": gateway.roster.default, "fallback": gateway.roster.fallback, "providers": providers});
@@ -55,24 +81,69 @@ fn card_json(provider: &str, card: &ModelCard) -> Value {
         "model": format!("{provider}/{}", card.id),
         "tasks": tasks,
         "boxes": card.boxes,
+        "json": json_mode(card.json),
+        "parameters": parameters(card),
         "limits": {"max_images": limits.max_images, "max_bytes": limits.max_bytes, "target_side": limits.target_side,
                    "formats": formats},
+        "tokens_basis": card.basis.name(),
         "source": card.source,
     });
+    for (name, limit) in [
+        ("context_tokens", limits.context),
+        ("max_output_tokens", limits.max_output_tokens.map(u64::from)),
+        ("max_document_bytes", Some(limits.max_document_bytes as u64).filter(|bytes| *bytes > 0)),
+    ] {
+        if let Some(limit) = limit {
+            value["limits"][name] = json!(limit);
+        }
+    }
     if !card.aliases.is_empty() {
         value["aliases"] = card.aliases.iter().map(|alias| json!(alias.as_str())).collect();
     }
     if let Some(price) = card.price {
-        #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-dollars")]
-        let dollars = |micro: u64| micro as f64 / 1e6;
-        value["price_usd_per_million"] =
-            json!({"input": dollars(price.input), "output": dollars(price.output), "cached": dollars(price.cached)});
+        add_price(&mut value, &price);
     }
     if let Some(retirement) = &card.retirement {
-        value["retired"] = json!(retirement.on.to_string());
+        let key = if card.retired_by(&Date::today()).is_some() { "retired" } else { "retires" };
+        value[key] = json!(retirement.on.to_string());
         if let Some(successor) = &retirement.successor {
             value["successor"] = json!(successor.as_str());
         }
     }
     value
+}
+
+fn json_mode(mode: JsonMode) -> &'static str {
+    match mode {
+        JsonMode::Schema => "schema",
+        JsonMode::Object => "object",
+        JsonMode::Prompt => "prompt",
+    }
+}
+
+fn parameters(card: &ModelCard) -> Value {
+    let own = &card.parameters;
+    let sampling = match own.sampling {
+        SamplingRule::Always => "always",
+        SamplingRule::WithoutReasoning => "without_reasoning",
+        SamplingRule::Never => "never",
+    };
+    json!({"sampling": sampling, "seed": own.seed, "stop": own.stop, "reasoning": own.reasoning})
+}
+
+fn add_price(value: &mut Value, price: &Price) {
+    #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-dollars")]
+    let dollars = |micro: u64| micro as f64 / 1e6;
+    let mut tokens =
+        json!({"input": dollars(price.input), "output": dollars(price.output), "cached": dollars(price.cached)});
+    if let Some(above) = price.above {
+        tokens["above"] =
+            json!({"tokens": above.tokens, "input": dollars(above.input), "output": dollars(above.output)});
+    }
+    value["price_usd_per_million"] = tokens;
+    for (name, page) in [("price_usd_per_page", price.page), ("price_usd_per_annotated_page", price.annotated_page)] {
+        if page > 0 {
+            value[name] = json!(dollars(page));
+        }
+    }
 }

@@ -92,7 +92,7 @@ async fn absurd_figures_are_faults_and_not_panics() {
 #[tokio::test]
 async fn all_faults_of_meaning_come_at_once() {
     let found = faults(
-        "default = \"pixtrl\"\nfallback = [\"nobody\"]\n[aliases]\nfast = \"gemini/flash\"\n[server]\nlisten = \"here\"\n\
+        "default = \"pixtrl\"\nfallback = [\"nobody\"]\n[aliases]\nfast = \"gemni/flash\"\n[server]\nlisten = \"here\"\n\
          [intake]\nroots = [\"relative\", \"/no/such/folder\"]\n[mcp]\ntools = [\"analyse_image\"]\n\
          [providers.lab]\nkind = \"vlmm\"\n[providers.bare]\nkind = \"openai-compatible\"\n[tasks.bad]\nprompt = \"x\"\nschema = \"{\"\n\
          [[routes]]\nwhen = { task = \"sing\" }\nuse = []\n",
@@ -101,7 +101,7 @@ async fn all_faults_of_meaning_come_at_once() {
     for line in [
         "`default`: there is no model called `pixtrl`; did you mean pixtral?",
         "`fallback`: there is no model called `nobody`",
-        "`aliases.fast`: there is no model called `gemini/flash`",
+        "`aliases.fast`: there is no model called `gemni/flash`",
         "`server.listen`: expected an address and port",
         "`intake.roots`: relative is not an absolute path",
         "`intake.roots`: there is no folder /no/such/folder",

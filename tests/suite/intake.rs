@@ -9,9 +9,9 @@ use base64::Engine as _;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use tokio::time::Instant;
 use vision_providers::image::Format;
-use vision_providers::model::Limits;
+use vision_providers::model::{Limits, ModelCard};
 use vision_providers::request::Detail;
-use vision_providers::testkit::{Play, Upstream};
+use vision_providers::testkit::{Play, Upstream, card};
 use visiongate::failure::Failure;
 use visiongate::intake::fetch::Networks;
 use visiongate::intake::fit::{Fitted, Region, Wish};
@@ -49,9 +49,15 @@ async fn refusal(named: &str) -> &'static str {
 }
 
 fn wish(target_side: u32, formats: &[Format]) -> Wish {
-    let limits =
-        Limits { max_images: 8, max_bytes: 1_000_000, max_side: 10_000, target_side, formats: formats.to_vec() };
-    Wish { limits, detail: Detail::Auto, region: None }
+    let limits = Limits {
+        max_bytes: 1_000_000,
+        max_side: 10_000,
+        target_side,
+        low_side: 512,
+        formats: formats.to_vec(),
+        ..card("m").limits
+    };
+    Wish { card: ModelCard { limits, ..card("m") }, max_bytes: 1_000_000, detail: Detail::Auto, region: None }
 }
 
 async fn fit(picture: &Picture, wish: Wish) -> Fitted {
@@ -144,10 +150,10 @@ async fn models_with_odd_limits_get_what_they_take() {
         .await
         .expect("a picture");
     let mut narrow = wish(1568, BOTH);
-    narrow.limits.max_side = 300;
+    narrow.card.limits.max_side = 300;
     assert_eq!(fit(&photo, narrow).await.image.width(), 300);
     let mut png_only = wish(1000, &[Format::Png]);
-    png_only.limits.max_bytes = 60_000;
+    png_only.max_bytes = 60_000;
     let fitted = fit(&photo, png_only).await;
     assert!(fitted.image.format() == Format::Png && fitted.image.bytes().len() <= 60_000, "{:?}", fitted.image);
 }
@@ -212,7 +218,7 @@ async fn drawings_become_png_and_photos_jpeg_within_the_limit_on_bytes() {
     let fitted = fit(&photo, wish(500, BOTH)).await;
     assert_eq!((fitted.image.format(), steps(&fitted)), (Format::Jpeg, vec!["resized", "converted"]));
     let mut tight = wish(500, BOTH);
-    tight.limits.max_bytes = 9_000;
+    tight.max_bytes = 9_000;
     assert!(fit(&photo, tight).await.image.bytes().len() <= 9_000);
     let flat = DynamicImage::ImageRgb8(RgbImage::from_fn(300, 300, |x, _| Rgb([if x % 20 < 10 { 255 } else { 0 }; 3])));
     let flat = open(&save(folder.path(), "flat.tif", &encoded(&flat, ImageFormat::Tiff))).await.expect("a picture");

@@ -46,8 +46,7 @@ async fn the_common_form_is_what_most_servers_take() {
 
 #[tokio::test]
 async fn every_quirk_changes_the_body() {
-    let quirks =
-        json!({"max_tokens": "max_completion_tokens", "seed": "none", "image_url": "plain", "system": "developer"});
+    let quirks = json!({"max_tokens": "max_completion_tokens", "image_url": "plain", "system": "developer"});
     insta::assert_json_snapshot!("chat_quirks", body_with(quirks, "object").await);
     let body = body_with(json!({"detail": "send", "seed": "random_seed"}), "prompt").await;
     assert_eq!(body["messages"][1]["content"][0]["image_url"]["detail"], "low");
@@ -104,7 +103,7 @@ async fn an_operators_card_changes_what_it_names_and_keeps_the_rest() {
 async fn a_key_may_travel_in_a_header_of_its_own() {
     let upstream = Upstream::start([Play::json(200, &completion(&json!("fine")))]).await;
     let mut settings = settings(Some(upstream.url("/v1")), Some("m"));
-    settings.auth = vision_providers::http::Auth::Header("api-key".parse().expect("a name"));
+    settings.auth = Some(vision_providers::http::Auth::Header("api-key".parse().expect("a name")));
     settings.headers.insert("x-title", "visiongate".parse().expect("a value"));
     build("openai-compatible", settings).complete(&ctx(PATIENCE), &request("m", Task::Ask)).await.expect("an answer");
     let headers = upstream.received().remove(0).headers;

@@ -8,7 +8,7 @@ use vision_providers::error::ErrorKind;
 use vision_providers::image::{Format, Image};
 use vision_providers::provider::Provider;
 use vision_providers::request::{Output, Schema, Task, VisionRequest};
-use vision_providers::testkit::{Expected, behaves, ctx, request};
+use vision_providers::testkit::{self, Expected, behaves, ctx, request};
 
 use super::{KEY, PATIENCE, build, settings};
 
@@ -32,7 +32,7 @@ fn example(name: &str) -> Image {
 
 fn about(image: Image, task: Task) -> VisionRequest {
     let mut req = request("tesseract", task);
-    req.images = vec![image];
+    req.messages = vec![testkit::about(vec![image], "What is this?")];
     req.output = Output::Json(Schema { name: "t".into(), value: std::sync::Arc::new(json!({})) });
     req
 }

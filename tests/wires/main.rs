@@ -1,8 +1,9 @@
 //! Wires and adapters against scripted vendors: what goes out, byte by byte, and what is made of what comes back.
 
-#![expect(clippy::expect_used, reason = "a test says what is wrong by failing")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod chat;
+mod exchanges;
 mod local;
 mod pixtral;
 
@@ -10,10 +11,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use vision_providers::adapters::{self, Settings, local as local_adapter};
 use vision_providers::catalog::Catalog;
-use vision_providers::http::{Auth, VendorHttp};
+use vision_providers::http::VendorHttp;
 use vision_providers::provider::Provider;
 use vision_providers::request::ModelId;
 use vision_providers::testkit::Upstream;
@@ -26,10 +27,11 @@ pub(crate) fn settings(base_url: Option<String>, model: Option<&str>) -> Setting
     Settings {
         name: "under-test".into(),
         base_url: base_url.map(|url| url.parse().expect("an address")),
-        auth: Auth::Bearer,
+        auth: None,
         key: Some(SecretString::from(KEY)),
         headers: HeaderMap::new(),
         quirks: None,
+        extra_body: Map::new(),
         model: model.map(ModelId::from),
         models: Vec::new(),
         local: local_adapter::Settings::default(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use vision_providers::answer::{Finish, Usage};
 use vision_providers::error::{Error, ErrorKind, Retry};
 use vision_providers::request::{Output, Sampling, Schema, Task, VisionRequest};
-use vision_providers::testkit::{Expected, Play, Upstream, behaves, ctx, image, request};
+use vision_providers::testkit::{Expected, Play, Upstream, about, behaves, ctx, image, request};
 
 use super::{KEY, PATIENCE, completion, provider};
 
@@ -34,8 +34,9 @@ fn described() -> VisionRequest {
         seed: Some(7),
         max_output_tokens: Some(600),
         stop: vec!["###".into()],
+        ..Sampling::default()
     };
-    req.images.push(image(20, 20, 9));
+    req.messages = vec![about(vec![image(32, 32, 1), image(20, 20, 9)], "What are these?")];
     req
 }
 
@@ -68,7 +69,7 @@ async fn a_bare_question_sends_no_defaults_of_ours() {
 async fn an_answer_gives_text_model_and_usage() {
     let answer = outcome(Play::json(200, &completion(&json!("a cat")))).await.expect("an answer");
     assert_eq!((answer.text.as_str(), answer.model.as_str()), ("a cat", "mistral-medium-2604"));
-    let usage = Usage { input_tokens: 1210, output_tokens: 96, cached_tokens: 0 };
+    let usage = Usage { input_tokens: 1210, output_tokens: 96, ..Usage::default() };
     assert_eq!((answer.usage, answer.finish), (Some(usage), Finish::Stop));
 }
 

@@ -2,19 +2,28 @@
 //!
 //! Nobody else asks for a vendor's name: differences are data, or a variant of the closed quirks.
 
+pub mod anthropic;
 pub mod chat;
 mod complaint;
+pub mod gemini;
 pub mod local;
+pub mod mistral_ocr;
+pub mod ollama;
 pub mod pixtral;
 
 use std::sync::Arc;
 
 use http::HeaderMap;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use url::Url;
 
+use crate::adapters::anthropic::Anthropic;
 use crate::adapters::chat::{Chat, Quirks};
+use crate::adapters::gemini::Gemini;
 use crate::adapters::local::Local;
+use crate::adapters::mistral_ocr::MistralOcr;
+use crate::adapters::ollama::Ollama;
 use crate::adapters::pixtral::Pixtral;
 use crate::catalog::{CardSettings, Preset, WireKind};
 use crate::http::{Auth, Endpoint, HttpProvider, VendorHttp};
@@ -29,10 +38,13 @@ pub struct Settings {
     /// The operator's name for it.
     pub name: String,
     pub base_url: Option<Url>,
-    pub auth: Auth,
+    /// How the key travels, where it is not as the preset says.
+    pub auth: Option<Auth>,
     pub key: Option<SecretString>,
     pub headers: HeaderMap,
     pub quirks: Option<Quirks>,
+    /// Members that every request body has besides the adapter's own.
+    pub extra_body: Map<String, Value>,
     /// The default model.
     pub model: Option<ModelId>,
     pub models: Vec<CardSettings>,
@@ -45,15 +57,14 @@ pub struct Settings {
 /// Says in one line what the operator's settings lack or get wrong.
 pub fn build(preset: &Preset, settings: Settings, http: &VendorHttp) -> Result<Provider, String> {
     let cards = cards(preset, &settings)?;
+    let (quirks, extra) = (settings.quirks.unwrap_or(preset.quirks), settings.extra_body.clone());
     match preset.wire {
-        WireKind::Pixtral => {
-            let wire = settings.quirks.map_or_else(Pixtral::new, Pixtral::with_quirks);
-            remote(wire, preset, settings, cards, http)
-        }
-        WireKind::Chat => {
-            let wire = Chat { quirks: settings.quirks.unwrap_or(preset.quirks) };
-            remote(wire, preset, settings, cards, http)
-        }
+        WireKind::Pixtral => remote(Pixtral(Chat { quirks, extra }), preset, settings, cards, http),
+        WireKind::Chat => remote(Chat { quirks, extra }, preset, settings, cards, http),
+        WireKind::MistralOcr => remote(MistralOcr { extra }, preset, settings, cards, http),
+        WireKind::Anthropic => remote(Anthropic { extra }, preset, settings, cards, http),
+        WireKind::Gemini => remote(Gemini { extra }, preset, settings, cards, http),
+        WireKind::Ollama => remote(Ollama { extra }, preset, settings, cards, http),
         WireKind::Local => Ok(Arc::new(Local::new(settings.name, cards, preset.unknown.clone(), settings.local))),
     }
 }
@@ -69,10 +80,13 @@ fn remote<W: Wire>(
         .base_url
         .or_else(|| preset.base_url.clone())
         .ok_or_else(|| format!("kind `{}` needs a `base_url`", preset.kind))?;
+    let auth = settings.auth.unwrap_or_else(|| preset.auth.clone());
+    let mut headers = preset.headers.clone();
+    headers.extend(settings.headers);
     Ok(Arc::new(HttpProvider {
         id: settings.name,
         wire: Arc::new(wire),
-        endpoint: Endpoint { base_url, auth: settings.auth, key: settings.key, headers: settings.headers },
+        endpoint: Endpoint { base_url, auth, key: settings.key, headers },
         http: http.clone(),
         cards,
         unknown: preset.unknown.clone(),

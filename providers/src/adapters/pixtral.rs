@@ -7,51 +7,26 @@
 
 use http::HeaderMap;
 
-use crate::adapters::chat::{Chat, DetailField, ImageUrl, MaxTokens, Quirks, Seed, SystemRole};
+use crate::adapters::chat::Chat;
 use crate::adapters::complaint::read_error;
 use crate::answer::Answer;
+use crate::draft::Draft;
 use crate::error::{Error, ErrorKind, Result};
+use crate::frames::{Event, Framing};
 use crate::model::ModelCard;
 use crate::request::VisionRequest;
-use crate::wire::{Incoming, Outgoing, Wire};
+use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
 /// Set on answers of models that will be retired: a Unix time in seconds, or a date.
 const DEPRECATION: &str = "x-model-deprecation-timestamp";
 
 /// Mistral's wire.
 #[derive(Debug)]
-pub struct Pixtral(Chat);
-
-impl Pixtral {
-    /// The wire as the vendor documents it.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::with_quirks(Quirks {
-            max_tokens: MaxTokens::MaxTokens,
-            seed: Seed::RandomSeed,
-            image_url: ImageUrl::Object,
-            // Accepted there, but without a documented effect: intake chooses the size instead.
-            detail: DetailField::Omit,
-            system: SystemRole::System,
-        })
-    }
-
-    /// The wire as another server of Mistral's models wants it.
-    #[must_use]
-    pub fn with_quirks(quirks: Quirks) -> Self {
-        Self(Chat { quirks })
-    }
-}
-
-impl Default for Pixtral {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+pub struct Pixtral(pub Chat);
 
 impl Wire for Pixtral {
-    fn write(&self, req: &VisionRequest, card: &ModelCard) -> Result<Outgoing> {
-        self.0.write(req, card)
+    fn write(&self, req: &VisionRequest, card: &ModelCard, delivery: Delivery) -> Result<Outgoing> {
+        self.0.write(req, card, delivery)
     }
 
     fn probe(&self) -> Outgoing {
@@ -59,18 +34,31 @@ impl Wire for Pixtral {
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
-        let mut answer = self.0.read(req, reply)?;
-        if let Some(date) = reply.headers.get(DEPRECATION).and_then(|value| value.to_str().ok()) {
-            let date = deprecation_day(date);
-            answer.warnings.push(format!("the vendor will retire {} on {date}: choose a successor", req.model));
-        }
-        Ok(answer)
+        self.0.read(req, reply)
+    }
+
+    fn notices(&self, req: &VisionRequest, headers: &HeaderMap) -> Option<String> {
+        let day = deprecation_day(headers.get(DEPRECATION)?.to_str().ok()?);
+        Some(format!("the vendor will retire {} on {day}: choose a successor", req.model))
+    }
+
+    fn framing(&self) -> Framing {
+        self.0.framing()
+    }
+
+    fn read_event(&self, event: &Event, draft: &mut Draft) -> Result<()> {
+        self.0.read_event(event, draft)
     }
 
     fn read_error(&self, reply: &Incoming) -> Error {
-        let error = read_error(reply);
-        if error.kind() == ErrorKind::RateLimited { limited(error, &reply.headers) } else { error }
+        read_refusal(reply)
     }
+}
+
+/// Reads an error of Mistral's, whichever of its interfaces gave it.
+pub(crate) fn read_refusal(reply: &Incoming) -> Error {
+    let error = read_error(reply);
+    if error.kind() == ErrorKind::RateLimited { limited(error, &reply.headers) } else { error }
 }
 
 /// What the rate-limit headers add to a refusal: how much is left of what, and whether waiting helps before the month

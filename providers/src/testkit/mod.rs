@@ -10,11 +10,13 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::image::{Format, Image};
-use crate::request::{CacheMode, CallCtx, Caller, Detail, ModelId, Output, Sampling, Task, VisionRequest};
+use crate::request::{
+    CacheMode, CallCtx, Caller, Detail, Message, ModelId, Output, Part, Sampling, Task, VisionRequest,
+};
 
 pub use self::behaviour::{Expected, behaves};
 pub use self::scripted::{Scripted, Step, card};
-pub use self::upstream::{Play, Received, Upstream};
+pub use self::upstream::{Play, Received, Then, Upstream};
 
 /// Circumstances with this much time.
 #[must_use]
@@ -39,6 +41,12 @@ pub fn image(width: u32, height: u32, mark: u8) -> Image {
     Image::vouched(Bytes::from(bytes.into_inner()), Format::Png, width, height)
 }
 
+/// A question about these images.
+#[must_use]
+pub fn about(images: Vec<Image>, prompt: &str) -> Message {
+    Message::question(images.into_iter().map(Part::Image).collect(), prompt)
+}
+
 /// A plain question about one image.
 #[must_use]
 pub fn request(model: &str, task: Task) -> VisionRequest {
@@ -46,8 +54,7 @@ pub fn request(model: &str, task: Task) -> VisionRequest {
         model: ModelId::from(model),
         task,
         system: None,
-        prompt: "What is this?".into(),
-        images: vec![image(32, 32, 1)],
+        messages: vec![about(vec![image(32, 32, 1)], "What is this?")],
         output: Output::Text,
         detail: Detail::Auto,
         sampling: Sampling::default(),

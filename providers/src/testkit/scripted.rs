@@ -6,13 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use futures_util::stream::unfold;
 
-use crate::answer::Answer;
-use crate::error::{Error, Result};
+use crate::answer::{Answer, AnswerStream, Chunk};
+use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
-use crate::model::{JsonMode, Limits, ModelCard, Price, TokenRule};
+use crate::model::{JsonMode, Limits, ModelCard};
+use crate::parameters::{Parameters, SamplingRule};
+use crate::price::Price;
 use crate::provider::VisionProvider;
 use crate::request::{CallCtx, ModelId, Task, VisionRequest};
+use crate::tokens::{Basis, TokenRule};
 
 /// What happens at one call.
 #[derive(Debug, Clone)]
@@ -25,6 +30,8 @@ pub enum Step {
     Panic,
     /// Answers with this text after so long.
     After(Duration, String),
+    /// Gives these pieces, one after the other, and then nothing more.
+    Speak(Vec<Result<Chunk>>),
 }
 
 /// The provider. Plays its steps in order, and the last one for ever.
@@ -45,16 +52,28 @@ pub fn card(id: &str) -> ModelCard {
         tasks: Task::ALL.to_vec(),
         boxes: false,
         json: JsonMode::Schema,
-        sampling: true,
+        parameters: Parameters {
+            sampling: SamplingRule::Always,
+            max_temperature: 2.0,
+            seed: true,
+            stop: 4,
+            reasoning: Vec::new(),
+        },
         limits: Limits {
             max_images: 4,
             max_bytes: 100_000,
+            max_total_bytes: 400_000,
+            max_document_bytes: 0,
             max_side: 256,
             target_side: 256,
+            low_side: 128,
+            max_output_tokens: None,
+            context: None,
             formats: vec![Format::Png, Format::Jpeg],
         },
         tokens: TokenRule::Unknown,
-        price: Some(Price { input: 1_000_000, output: 2_000_000, cached: 0 }),
+        basis: Basis::Assumed,
+        price: Some(Price { input: 1_000_000, output: 2_000_000, ..Price::default() }),
         retirement: None,
         source: "a test".into(),
     }
@@ -121,23 +140,42 @@ impl VisionProvider for Scripted {
         &self.cards
     }
 
+    async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
+        let mut stream = self.stream(ctx, req).await?;
+        while let Some(chunk) = stream.next().await {
+            if let Chunk::End(answer) = chunk? {
+                return Ok(*answer);
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, "the script stopped in the middle"))
+    }
+
     #[expect(clippy::panic, reason = "the script says so")]
-    async fn complete(&self, _: &CallCtx, req: &VisionRequest) -> Result<Answer> {
+    async fn stream(&self, _: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
         self.card(req.model.as_str()).admit(req)?;
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut call = Unfinished { dropped: self.dropped(), finished: false };
-        let outcome = match self.step() {
-            Some(Step::Say(answer)) => Ok(answer),
-            Some(Step::Fail(error)) => Err(error),
+        let chunks = match self.step() {
+            Some(Step::Say(answer)) => vec![Ok(Chunk::Delta(answer.text.clone())), Ok(Chunk::End(Box::new(answer)))],
+            Some(Step::Speak(chunks)) => chunks,
+            Some(Step::Fail(error)) => {
+                call.finished = true;
+                return Err(error);
+            }
             Some(Step::After(pause, text)) => {
                 tokio::time::sleep(pause).await;
-                Ok(Answer::new(text, req.model.clone()))
+                vec![Ok(Chunk::End(Box::new(Answer::new(text, req.model.clone()))))]
             }
             Some(Step::Panic) => panic!("scripted"),
             Some(Step::Hang) | None => std::future::pending().await,
         };
-        call.finished = true;
-        outcome
+        Ok(Box::pin(unfold((chunks.into_iter(), call), |(mut chunks, mut call)| async move {
+            // Others get a turn between two pieces, as they would between two packets.
+            tokio::task::yield_now().await;
+            let chunk = chunks.next();
+            call.finished = chunk.as_ref().is_none_or(|chunk| !matches!(chunk, Ok(Chunk::Delta(_))));
+            Some((chunk?, (chunks, call)))
+        })))
     }
 
     async fn probe(&self, _: &CallCtx) -> Result<()> {

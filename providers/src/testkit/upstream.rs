@@ -18,6 +18,8 @@ pub enum Play {
     Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
     /// These bytes exactly, then the connection closes.
     Raw(Vec<u8>),
+    /// A head with these header lines, then these pieces as packets of their own.
+    Pieces(Vec<(&'static str, String)>, Vec<Vec<u8>>, Then),
     /// Nothing, until the client leaves.
     Silence,
     /// A head and a first byte, and then nothing until the client leaves.
@@ -28,7 +30,25 @@ pub enum Play {
     Late(Duration, Box<Play>),
 }
 
+/// What follows the last piece of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The stream ends as it should.
+    End,
+    /// The connection breaks.
+    Break,
+    /// Nothing, until the client leaves.
+    Hang,
+}
+
 impl Play {
+    /// A stream of server-sent events that ends as it should.
+    #[must_use]
+    pub fn events(pieces: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        let kind = ("content-type", "text/event-stream".to_owned());
+        Self::Pieces(vec![kind], pieces.into_iter().map(Into::into).collect(), Then::End)
+    }
+
     /// A JSON reply.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {
@@ -145,6 +165,16 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
                     return;
                 }
             }
+            Some(Play::Pieces(headers, pieces, then)) => {
+                if stream_out(&mut stream, &headers, &pieces, then).await.is_err() {
+                    return;
+                }
+                match then {
+                    Then::End => {}
+                    Then::Break => return,
+                    Then::Hang => return wait_for_leave(&mut stream, &shared).await,
+                }
+            }
             Some(Play::Raw(bytes)) => {
                 let _ = stream.write_all(&bytes).await;
                 return;
@@ -161,6 +191,24 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
             Some(Play::Silence | Play::Late(..)) | None => return wait_for_leave(&mut stream, &shared).await,
         }
     }
+}
+
+/// Each piece is a chunk and, as far as one can tell from here, a packet.
+async fn stream_out(
+    stream: &mut TcpStream,
+    headers: &[(&'static str, String)],
+    pieces: &[Vec<u8>],
+    then: Then,
+) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+    stream.write_all(format!("HTTP/1.1 200 X\r\n{headers}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
+    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        stream.write_all(&chunk).await?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if then == Then::End { stream.write_all(b"0\r\n\r\n").await } else { Ok(()) }
 }
 
 async fn wait_for_leave(stream: &mut TcpStream, shared: &Shared) {

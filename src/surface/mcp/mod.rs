@@ -57,7 +57,7 @@ impl Mcp {
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
         if name != tools::ANALYZE {
-            let list = models::list(&self.gateway);
+            let list = models::usable(&self.gateway);
             let mut result = CallToolResult::success(vec![ContentBlock::text(list.to_string())]);
             result.structured_content = Some(list);
             return Ok(result);

@@ -24,7 +24,7 @@ use crate::adapters::local::facts::Facts;
 use crate::adapters::local::page::Page;
 use crate::adapters::local::reading::Reading;
 use crate::adapters::local::tesseract::{OcrError, Tesseract};
-use crate::answer::{Answer, TextBlock, Usage};
+use crate::answer::{Answer, AnswerStream, TextBlock, Usage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Image;
 use crate::model::ModelCard;
@@ -185,12 +185,19 @@ impl VisionProvider for Local {
             let message = format!("{} has no model called {}", self.id, req.model);
             return Err(Error::new(ErrorKind::UnknownModel, message));
         }
-        self.card(req.model.as_str()).admit(req)?;
+        let card = self.card(req.model.as_str());
+        card.admit(req)?;
         let mut looked = Vec::new();
-        for image in &req.images {
+        for image in req.images() {
             looked.push(self.look(ctx, image, req.task).await?);
         }
-        answer(req, &looked)
+        let mut answer = answer(req, &looked)?;
+        answer.warnings.extend(card.parameters.fit(&req.sampling).1);
+        Ok(answer)
+    }
+
+    async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
+        Ok(self.complete(ctx, req).await?.in_one_piece())
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {

@@ -1,0 +1,134 @@
+//! Which parameters of generation a model takes: what it does not take is left out and said, never sent and never
+//! dropped in silence.
+
+use crate::request::{Effort, Sampling};
+
+/// Whether temperature and `top_p` are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SamplingRule {
+    Always,
+    /// Only while the model does not think.
+    WithoutReasoning,
+    Never,
+}
+
+/// The parameters that a model takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters {
+    pub sampling: SamplingRule,
+    /// Vendors refuse a higher one.
+    pub max_temperature: f64,
+    pub seed: bool,
+    /// The most stop sequences.
+    pub stop: usize,
+    /// The vendor's own words for how hard to think, the least first. Empty when it cannot be chosen.
+    pub reasoning: Vec<String>,
+}
+
+impl Parameters {
+    /// The vendor's word for this much effort; `None` when nothing is to be sent.
+    #[must_use]
+    pub fn reasoning(&self, effort: Effort) -> Option<&str> {
+        let last = self.reasoning.len().checked_sub(1)?;
+        let named = |name: &str| self.reasoning.iter().position(|word| word.eq_ignore_ascii_case(name));
+        let index = match effort {
+            Effort::Least => 0,
+            Effort::Low => named("low").unwrap_or(last / 3),
+            Effort::Medium => named("medium").unwrap_or(last * 2 / 3),
+            Effort::High => named("high").unwrap_or(last),
+        };
+        self.reasoning.get(index).map(String::as_str)
+    }
+
+    /// What of the wanted parameters can be sent, and a sentence for each that cannot.
+    #[must_use]
+    pub fn fit(&self, wanted: &Sampling) -> (Sampling, Vec<String>) {
+        let mut sent = wanted.clone();
+        let mut notes = Vec::new();
+        let thinks = self.reasoning(wanted.effort) != self.reasoning(Effort::Least);
+        let samples = match self.sampling {
+            SamplingRule::Always => true,
+            SamplingRule::WithoutReasoning => !thinks,
+            SamplingRule::Never => false,
+        };
+        let mut left_out = Vec::new();
+        if !samples {
+            left_out.extend(sent.temperature.take().map(|_| "temperature"));
+            left_out.extend(sent.top_p.take().map(|_| "top_p"));
+        }
+        if !self.seed {
+            left_out.extend(sent.seed.take().map(|_| "seed"));
+        }
+        if sent.stop.len() > self.stop {
+            sent.stop.truncate(self.stop);
+            left_out.push(if self.stop == 0 { "stop" } else { "some of stop" });
+        }
+        if wanted.effort != Effort::Least && !thinks && self.reasoning.len() < 2 {
+            left_out.push("effort");
+        }
+        if !left_out.is_empty() {
+            notes.push(format!("the model does not take {}: not sent", left_out.join(", ")));
+        }
+        if let Some(temperature) = sent.temperature.filter(|temperature| *temperature > self.max_temperature) {
+            sent.temperature = Some(self.max_temperature);
+            notes.push(format!("a temperature of {temperature} was lowered to the model's {}", self.max_temperature));
+        }
+        (sent, notes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(sampling: SamplingRule, reasoning: &[&str]) -> Parameters {
+        let reasoning = reasoning.iter().map(|word| (*word).to_owned()).collect();
+        Parameters { sampling, max_temperature: 1.5, seed: false, stop: 1, reasoning }
+    }
+
+    #[test]
+    fn what_a_model_does_not_take_is_left_out_and_said() {
+        let wanted = Sampling {
+            temperature: Some(1.9),
+            top_p: Some(0.5),
+            seed: Some(7),
+            stop: vec!["a".into(), "b".into()],
+            ..Sampling::default()
+        };
+        let (sent, notes) = parameters(SamplingRule::Always, &[]).fit(&wanted);
+        assert_eq!((sent.temperature, sent.top_p, sent.seed, sent.stop.len()), (Some(1.5), Some(0.5), None, 1));
+        assert_eq!(notes.len(), 2);
+        assert!(notes[0].contains("seed, some of stop"), "{notes:?}");
+        let (sent, notes) = parameters(SamplingRule::Never, &[]).fit(&wanted);
+        assert_eq!((sent.temperature, sent.top_p), (None, None));
+        assert!(notes[0].contains("temperature, top_p, seed"), "{notes:?}");
+        let (_, notes) = parameters(SamplingRule::Never, &[]).fit(&Sampling::default());
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn sampling_may_hang_on_not_thinking() {
+        let thinker = parameters(SamplingRule::WithoutReasoning, &["none", "low", "medium", "high"]);
+        let wanted = |effort| Sampling { temperature: Some(0.2), effort, ..Sampling::default() };
+        assert_eq!(thinker.fit(&wanted(Effort::Least)).0.temperature, Some(0.2));
+        assert_eq!(thinker.fit(&wanted(Effort::High)).0.temperature, None);
+    }
+
+    #[test]
+    fn effort_finds_the_vendors_word() {
+        let words = |reasoning: &[&str]| {
+            let parameters = parameters(SamplingRule::Always, reasoning);
+            [Effort::Least, Effort::Low, Effort::Medium, Effort::High]
+                .map(|effort| parameters.reasoning(effort).unwrap_or("-").to_owned())
+        };
+        assert_eq!(words(&[]), ["-", "-", "-", "-"]);
+        assert_eq!(words(&["none", "low", "medium", "high"]), ["none", "low", "medium", "high"]);
+        assert_eq!(words(&["low", "medium", "high"]), ["low", "low", "medium", "high"]);
+        assert_eq!(words(&["none", "high"]), ["none", "none", "none", "high"]);
+        assert_eq!(words(&["0", "1024", "8192", "24576"]), ["0", "1024", "8192", "24576"]);
+        assert_eq!(words(&["LOW", "HIGH"]), ["LOW", "LOW", "LOW", "HIGH"]);
+        let fixed = parameters(SamplingRule::Always, &[]);
+        let (_, notes) = fixed.fit(&Sampling { effort: Effort::High, ..Sampling::default() });
+        assert!(notes[0].contains("effort"), "{notes:?}");
+    }
+}

@@ -1,0 +1,212 @@
+//! An answer as people read it while it is being given.
+//!
+//! Answers to our own tasks travel as JSON; what is passed on of them is the text inside, as it comes, under the heading
+//! that the whole answer has too. It is a preview: what counts is the reply at the end.
+
+use std::mem::take;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use vision_providers::request::Task;
+
+use crate::clean;
+
+/// What stands between a description and the text that was read.
+pub const HEADING: &str = "Text in the image:";
+
+/// Where pieces of an answer go. A listener who has left is no reason to stop: the reply is still wanted.
+pub type Listener = mpsc::Sender<String>;
+
+/// Passes pieces on to a listener in the form that a task has.
+#[derive(Debug)]
+pub struct Speech<'a> {
+    listener: &'a Listener,
+    form: Form,
+    begun: bool,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// As it comes.
+    Plain,
+    Members(Members),
+}
+
+impl<'a> Speech<'a> {
+    /// Speech about an answer to this task.
+    #[must_use]
+    pub fn new(listener: &'a Listener, task: Task) -> Self {
+        let form = match task {
+            Task::Describe | Task::Ocr => Form::Members(Members::default()),
+            Task::Ask | Task::Extract => Form::Plain,
+        };
+        Self { listener, form, begun: false }
+    }
+
+    /// Passes on what can be said after this piece.
+    pub async fn say(&mut self, piece: &str, deadline: Instant) {
+        let text = match &mut self.form {
+            Form::Plain => piece.to_owned(),
+            Form::Members(members) => members.read(piece),
+        };
+        let text = clean::text(&text);
+        if !text.is_empty() {
+            self.begun = true;
+            let _ = timeout_at(deadline, self.listener.send(text)).await;
+        }
+    }
+
+    /// Whether anything was passed on: nobody else can answer then, because it cannot be taken back.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+}
+
+/// Takes the strings out of a flat JSON object while it arrives.
+#[derive(Debug, Default)]
+struct Members {
+    place: Place,
+    /// The name of the member that is being read.
+    name: String,
+    /// An escape that has not ended.
+    escape: String,
+    /// The first half of a character outside of the basic plane.
+    high: Option<u32>,
+    said_something: bool,
+    /// A heading is due before the next character.
+    heading: bool,
+    fenced: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the object; a fence may stand there.
+    #[default]
+    Before,
+    /// It is no object after all: plain words.
+    Words,
+    Between,
+    Name,
+    BeforeValue,
+    Value,
+    /// A value that is no string.
+    Other,
+}
+
+impl Members {
+    fn read(&mut self, piece: &str) -> String {
+        let mut said = String::new();
+        for c in piece.chars() {
+            match (self.place, c) {
+                (Place::Words, c) => said.push(c),
+                (Place::Before, '{') | (Place::Other, ',') => self.place = Place::Between,
+                (Place::Before, '`') => self.fenced = true,
+                (Place::Before, c) if !self.fenced && !c.is_whitespace() => {
+                    self.place = Place::Words;
+                    said.push(c);
+                }
+                (Place::Between, '"') => {
+                    self.name.clear();
+                    self.place = Place::Name;
+                }
+                (Place::Name, '"') => self.place = Place::BeforeValue,
+                (Place::Name, c) => self.name.push(c),
+                (Place::BeforeValue, '"') => self.begin_value(),
+                (Place::BeforeValue, c) if c != ':' && !c.is_whitespace() => self.place = Place::Other,
+                (Place::Value, c) => self.value(c, &mut said),
+                _ => {}
+            }
+        }
+        said
+    }
+
+    fn begin_value(&mut self) {
+        self.place = Place::Value;
+        self.heading = self.name == "detected_text" && self.said_something;
+    }
+
+    fn value(&mut self, c: char, said: &mut String) {
+        let spoken = match (self.escape.is_empty(), c) {
+            (true, '"') => {
+                self.place = Place::Between;
+                None
+            }
+            (true, '\\') => {
+                self.escape.push(c);
+                None
+            }
+            (true, c) => Some(c),
+            (false, c) => {
+                self.escape.push(c);
+                self.escaped()
+            }
+        };
+        let Some(c) = spoken else { return };
+        if take(&mut self.heading) {
+            said.push_str("\n\n");
+            said.push_str(HEADING);
+            said.push('\n');
+        }
+        self.said_something = true;
+        said.push(c);
+    }
+
+    /// The character that the escape means, once it is complete.
+    fn escaped(&mut self) -> Option<char> {
+        let kind = self.escape.chars().nth(1)?;
+        if kind == 'u' && self.escape.len() < 6 {
+            return None;
+        }
+        let escape = take(&mut self.escape);
+        match kind {
+            'n' => Some('\n'),
+            't' => Some('\t'),
+            'r' | 'b' | 'f' => None,
+            'u' => {
+                let code = u32::from_str_radix(escape.get(2..)?, 16).ok()?;
+                match (self.high.take(), code) {
+                    (_, 0xd800..=0xdbff) => {
+                        self.high = Some(code);
+                        None
+                    }
+                    (Some(high), 0xdc00..=0xdfff) => char::from_u32(0x1_0000 + ((high - 0xd800) << 10) + code - 0xdc00),
+                    _ => char::from_u32(code),
+                }
+            }
+            other => Some(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, expected: &str) {
+        for size in [1, 2, 7, json.len()] {
+            let characters: Vec<char> = json.chars().collect();
+            let mut members = Members::default();
+            let said: String =
+                characters.chunks(size).map(|piece| members.read(&piece.iter().collect::<String>())).collect();
+            assert_eq!(said, expected, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn the_text_inside_is_passed_on_as_it_comes() {
+        check(
+            r#"{"description": "A \"till\" receipt \u00e9\ud83d\ude42\\", "detected_text":"TOTAL\n9.00"}"#,
+            "A \"till\" receipt é🙂\\\n\nText in the image:\nTOTAL\n9.00",
+        );
+        check(r#"{"detected_text":"TOTAL"}"#, "TOTAL");
+        check(r#"{"description":"A cat","detected_text":""}"#, "A cat");
+        check("```json\n{\"description\":\"A cat\"}\n```", "A cat");
+        check(r#"{"n": 1, "description":"A cat"}"#, "A cat");
+    }
+
+    #[test]
+    fn plain_words_stay_plain() {
+        check(" A cat {on} a mat", "A cat {on} a mat");
+    }
+}
