@@ -10,17 +10,18 @@ use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::{debug, info};
 use vision_providers::answer::{Answer, Chunk, Try};
 use vision_providers::error::{Error, ErrorKind};
+use vision_providers::estimate::Estimate;
 use vision_providers::provider::Provider;
-use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Message, Part, Sampling, VisionRequest};
+use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Message, Sampling, VisionRequest};
 
 use crate::clean;
 use crate::failure::{Code, Failure, Result};
-use crate::intake::fit::{Fitted, Region, Wish};
-use crate::intake::{Door, Intake, Picture};
-use crate::reply::{Attempt, Reply, account, compose};
+use crate::intake::fit::{Region, Wish};
+use crate::intake::{Door, Intake, Picture, Ready};
+use crate::reply::{Attempt, ImageAccount, Outcome, Reply, account, compose};
 use crate::router::plan::{Candidate, Plan, Roster, Wanted};
 use crate::speech::{Listener, Speech};
 use crate::tasks::{self, Presets, Question};
@@ -113,31 +114,84 @@ impl Gateway {
         request_id: Arc<str>,
     ) -> Result<Reply> {
         let began = Instant::now();
+        let opened = self.open(ask, asker, request_id).await?;
+        let speech = listener.map(|listener| Speech::new(listener, opened.question.task));
+        let mut call = Call { gateway: self, ask, opened: &opened, speech, attempts: Vec::new() };
+        let outcome = call.first_answer().await?;
+        let attempts = call.attempts;
+        let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
+        reply.latency = began.elapsed();
+        reply.route.attempts = attempts;
+        reply.images = accounts(&opened.pictures, &outcome.ready);
+        reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
+        Ok(reply)
+    }
+
+    /// What asking would take, candidate by candidate, without asking.
+    ///
+    /// # Errors
+    /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
+    pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
+        let opened = self.open(ask, asker, "foresee".into()).await?;
+        let call = Call { gateway: self, ask, opened: &opened, speech: None, attempts: Vec::new() };
+        let mut foreseen = Vec::new();
+        for candidate in &opened.plan.candidates {
+            let prospect = match call.fit(&opened.ctx, candidate).await {
+                Ok(ready) => Ok(Prospect {
+                    estimate: Estimate::of(&call.request(candidate, &ready), &candidate.card),
+                    images: accounts(&opened.pictures, &ready),
+                }),
+                Err(Stop::Fit(failure)) => Err(failure),
+                Err(Stop::Input(failure)) => return Err(failure),
+                Err(Stop::Backend(error)) => return Err(error.into()),
+            };
+            foreseen.push(Foreseen { model: candidate.name(), prospect });
+        }
+        Ok(foreseen)
+    }
+
+    /// Everything that comes before asking somebody.
+    async fn open(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>) -> Result<Opened> {
+        let deadline = Instant::now() + self.settings.total;
         check(ask)?;
         let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
         let wanted =
             Wanted { model: ask.model.as_deref(), name: &question.name, task: question.task, images: ask.images.len() };
         let plan = self.roster.plan(wanted)?;
-        let ctx = CallCtx {
-            request_id,
-            caller: asker.caller.clone(),
-            deadline: began + self.settings.total,
-            cache: cache_mode(ask),
-        };
+        let ctx = CallCtx { request_id, caller: asker.caller.clone(), deadline, cache: cache_mode(ask) };
         let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
         let pictures = try_join_all(opening).await?;
-        let speech = listener.map(|listener| Speech::new(listener, question.task));
-        let (plan, pictures, attempts) = (&plan, &pictures, Vec::new());
-        let mut call = Call { gateway: self, ask, question: &question, plan, pictures, speech, attempts };
-        let (index, fitted, answer) = call.first_answer(&ctx).await?;
-        let attempts = call.attempts;
-        let mut reply = compose(&question, plan, index, &answer, &fitted)?;
-        reply.latency = began.elapsed();
-        reply.route.attempts = attempts;
-        reply.images = pictures.iter().zip(&fitted).map(|(picture, fitted)| account(picture, fitted)).collect();
-        reply.warnings.splice(0..0, pictures.iter().flat_map(Picture::warnings));
-        Ok(reply)
+        Ok(Opened { question, plan, pictures, ctx })
     }
+}
+
+fn accounts(pictures: &[Picture], ready: &[Ready]) -> Vec<ImageAccount> {
+    pictures.iter().zip(ready).map(|(picture, ready)| account(picture, ready)).collect()
+}
+
+/// What asking one candidate would take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreseen {
+    /// `provider/model`.
+    pub model: String,
+    pub prospect: Result<Prospect>,
+}
+
+/// What would be sent, and what it would cost at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prospect {
+    /// Absent where nobody outside the vendor can tell.
+    pub estimate: Option<Estimate>,
+    pub images: Vec<ImageAccount>,
+}
+
+/// A question that was understood, planned and opened.
+#[derive(Debug)]
+struct Opened {
+    question: Question,
+    plan: Plan,
+    pictures: Vec<Picture>,
+    ctx: CallCtx,
 }
 
 /// Writes down that a caller left before the answer: a dropped call would leave no line otherwise.
@@ -192,25 +246,24 @@ fn cache_mode(ask: &Ask) -> CacheMode {
 struct Call<'a> {
     gateway: &'a Gateway,
     ask: &'a Ask,
-    question: &'a Question,
-    plan: &'a Plan,
-    pictures: &'a [Picture],
+    opened: &'a Opened,
     speech: Option<Speech<'a>>,
     attempts: Vec<Attempt>,
 }
 
 impl Call<'_> {
     /// Tries the candidates in turn. Yields the index of the one that answered.
-    async fn first_answer(&mut self, ctx: &CallCtx) -> Result<(usize, Vec<Fitted>, Answer)> {
+    async fn first_answer(&mut self) -> Result<Outcome> {
         let mut failures: Vec<(String, Failure)> = Vec::new();
-        let plan = self.plan;
+        let Opened { plan, ctx, .. } = self.opened;
         for (index, candidate) in plan.candidates.iter().enumerate() {
             let ctx = ctx.until(share_of_time(ctx.deadline, plan.candidates.len() - index));
             let began = Instant::now();
-            match self.ask_one(&ctx, candidate).await {
-                Ok((fitted, answer)) => {
+            match self.ask_one(&ctx, index, candidate).await {
+                Ok(outcome) => {
+                    let answer = &outcome.answer;
                     self.note(candidate, &answer.tries, if answer.cached { "cached" } else { "ok" }, began);
-                    return Ok((index, fitted, answer));
+                    return Ok(outcome);
                 }
                 Err(Stop::Input(failure)) => return Err(failure),
                 Err(Stop::Fit(failure)) => {
@@ -231,39 +284,52 @@ impl Call<'_> {
         Err(summed_up(failures))
     }
 
-    async fn ask_one(&mut self, ctx: &CallCtx, candidate: &Candidate) -> Result<(Vec<Fitted>, Answer), Stop> {
-        let limits = &candidate.card.limits;
-        let wish = Wish {
-            card: candidate.card.clone(),
-            max_bytes: limits.max_bytes.min(limits.max_total_bytes / self.pictures.len()),
-            detail: self.ask.detail,
-            region: self.ask.region,
-        };
-        let fitting = self.pictures.iter().map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
-        let fitted = try_join_all(fitting).await.map_err(|failure| match failure.code {
-            Code::ImageTooLarge | Code::Overloaded => Stop::Fit(failure),
-            _ => Stop::Input(failure),
-        })?;
-        let req = self.request(candidate, &fitted);
+    async fn ask_one(&mut self, ctx: &CallCtx, index: usize, candidate: &Candidate) -> Result<Outcome, Stop> {
+        let ready = self.fit(ctx, candidate).await?;
+        let req = self.request(candidate, &ready);
+        let estimate = Estimate::of(&req, &candidate.card);
         let answer = match &mut self.speech {
             None => candidate.provider.complete(ctx, &req).await,
             Some(speech) => aloud(&candidate.provider, ctx, &req, speech).await,
         };
-        Ok((fitted, answer.map_err(Stop::Backend)?))
+        let answer = answer.map_err(Stop::Backend)?;
+        if let (Some(estimate), Some(usage), false) = (estimate, answer.usage, answer.cached) {
+            // Where the two drift apart, a rule of the catalog has gone stale.
+            let (request, model) = (&*ctx.request_id, candidate.name());
+            debug!(request, model, estimated = estimate.input_tokens, reported = usage.input_tokens, "input tokens");
+        }
+        Ok(Outcome { index, ready, answer, estimate })
     }
 
-    fn request(&self, candidate: &Candidate, fitted: &[Fitted]) -> VisionRequest {
+    /// The pictures as this candidate should see them.
+    async fn fit(&self, ctx: &CallCtx, candidate: &Candidate) -> Result<Vec<Ready>, Stop> {
+        let limits = &candidate.card.limits;
+        let wish = Wish {
+            card: candidate.card.clone(),
+            max_bytes: limits.max_bytes.min(limits.max_total_bytes / self.opened.pictures.len()),
+            detail: self.ask.detail,
+            region: self.ask.region,
+        };
+        let pictures = self.opened.pictures.iter();
+        let fitting = pictures.map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
+        try_join_all(fitting).await.map_err(|failure| match failure.code {
+            Code::ImageTooLarge | Code::Overloaded | Code::CapabilityMissing => Stop::Fit(failure),
+            _ => Stop::Input(failure),
+        })
+    }
+
+    fn request(&self, candidate: &Candidate, ready: &[Ready]) -> VisionRequest {
         let mut sampling = self.ask.sampling.clone();
         sampling.max_output_tokens.get_or_insert(self.gateway.settings.max_output_tokens);
         let own = self.ask.system.as_deref().map(str::trim).filter(|text| !text.is_empty());
         let system = own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING));
-        let pictures = fitted.iter().map(|fitted| Part::Image(fitted.image.clone())).collect();
+        let pictures = ready.iter().map(Ready::part).collect();
         VisionRequest {
             model: candidate.model.clone(),
-            task: self.question.task,
+            task: self.opened.question.task,
             system: Some(system),
-            messages: vec![Message::question(pictures, self.question.prompt.clone())],
-            output: self.question.output.clone(),
+            messages: vec![Message::question(pictures, self.opened.question.prompt.clone())],
+            output: self.opened.question.output.clone(),
             detail: self.ask.detail,
             sampling,
         }

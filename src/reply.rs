@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 use vision_providers::answer::{Answer, Finish, Rect, TextBlock, Usage};
+use vision_providers::estimate::Estimate;
 use vision_providers::price::MicroUsd;
 use vision_providers::request::{Output, Task};
 
 use crate::clean;
 use crate::failure::{Code, Failure, Result};
-use crate::intake::Picture;
-use crate::intake::fit::{Fitted, Step};
+use crate::intake::fit::Step;
+use crate::intake::{Picture, Ready};
 use crate::router::plan::{Candidate, Plan, Reason, Skipped};
 use crate::tasks::Question;
 
@@ -36,12 +37,24 @@ pub struct Attempt {
 }
 
 /// How the answer came about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub rule: String,
     pub attempts: Vec<Attempt>,
     /// Models that were passed over, with the reason.
     pub skipped: Vec<(String, &'static str)>,
+    /// What the call was expected to take, where that could be told.
+    pub estimate: Option<Estimate>,
+}
+
+/// The answer of one candidate, and how it was asked.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Which candidate of the plan.
+    pub(crate) index: usize,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) answer: Answer,
+    pub(crate) estimate: Option<Estimate>,
 }
 
 /// An image as it came and as it was sent.
@@ -57,8 +70,8 @@ pub struct ImageAccount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     pub format: &'static str,
-    pub width: u32,
-    pub height: u32,
+    /// Width and height in pixels; documents have none.
+    pub size: Option<(u32, u32)>,
     pub bytes: usize,
 }
 
@@ -86,24 +99,25 @@ pub struct Reply {
 ///
 /// # Errors
 /// `BAD_UPSTREAM_RESPONSE` when an answer that passed validation is not JSON after all.
-pub(crate) fn compose(
-    question: &Question,
-    plan: &Plan,
-    index: usize,
-    answer: &Answer,
-    fitted: &[Fitted],
-) -> Result<Reply> {
+pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Result<Reply> {
+    let Outcome { index, ready, answer, estimate } = outcome;
+    let index = *index;
     let candidate = &plan.candidates[index];
     let answered = candidate.provider.card(answer.model.as_str());
     let price = answered.price.or(candidate.card.price);
-    let cost = match (answer.cached, price, &answer.usage) {
+    let mut warnings = answer.warnings.clone();
+    let guessed = estimate.filter(|_| answer.usage.is_none()).map(|estimate| estimate.usage(&answer.text));
+    if guessed.is_some() {
+        warnings.push("the backend reported no usage: tokens and cost are estimates".into());
+    }
+    let usage = answer.usage.or(guessed);
+    let cost = match (answer.cached, price, &usage) {
         (true, ..) => Some(MicroUsd::default()),
         // The vendor's own account is better than ours.
         (false, _, Some(Usage { billed: Some(billed), .. })) => Some(*billed),
         (false, Some(price), Some(usage)) => Some(price.of(usage)),
         _ => None,
     };
-    let mut warnings = answer.warnings.clone();
     let passed_over = plan.skipped.iter().filter(|skipped| skipped.before <= index);
     warnings.extend(passed_over.map(Skipped::warning));
     if index > 0 {
@@ -116,9 +130,9 @@ pub(crate) fn compose(
     if answer.finish == Finish::Refusal {
         warnings.push("the vendor's filter cut the answer".into());
     }
-    let (usage, finish, cached) = (answer.usage, answer.finish, answer.cached);
+    let (finish, cached) = (answer.finish, answer.cached);
     let model = clean::text(answer.model.as_str());
-    let content = content(question, answer, fitted)?;
+    let content = content(question, answer, ready)?;
     Ok(Reply {
         task: question.name.clone(),
         content,
@@ -131,7 +145,7 @@ pub(crate) fn compose(
         finish,
         cached,
         warnings: warnings.iter().map(|warning| clean::text(warning)).collect(),
-        route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan) },
+        route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan), estimate: *estimate },
         images: Vec::new(),
     })
 }
@@ -144,7 +158,7 @@ fn skipped(plan: &Plan) -> Vec<(String, &'static str)> {
     plan.skipped.iter().map(|skipped| (skipped.model.clone(), reason(&skipped.reason))).collect()
 }
 
-fn content(question: &Question, answer: &Answer, fitted: &[Fitted]) -> Result<Content> {
+fn content(question: &Question, answer: &Answer, ready: &[Ready]) -> Result<Content> {
     if question.output == Output::Text {
         return Ok(Content::Text(clean::text(&answer.text)));
     }
@@ -156,7 +170,7 @@ fn content(question: &Question, answer: &Answer, fitted: &[Fitted]) -> Result<Co
             Content::Description { description: field("description"), detected_text: field("detected_text") }
         }
         Task::Ocr => {
-            let blocks = answer.blocks.iter().filter_map(|block| placed(block, fitted)).collect();
+            let blocks = answer.blocks.iter().filter_map(|block| placed(block, ready)).collect();
             Content::Reading { detected_text: field("detected_text"), blocks }
         }
         Task::Ask | Task::Extract => Content::Data(data),
@@ -164,24 +178,25 @@ fn content(question: &Question, answer: &Answer, fitted: &[Fitted]) -> Result<Co
 }
 
 /// A block in the pixels of the image that the caller named.
-fn placed(block: &TextBlock, fitted: &[Fitted]) -> Option<TextBlock> {
-    let area: Rect = fitted.get(block.image)?.in_original(block.area);
+fn placed(block: &TextBlock, ready: &[Ready]) -> Option<TextBlock> {
+    let mut images = ready.iter().filter_map(|ready| match ready {
+        Ready::Image(fitted) => Some(fitted),
+        Ready::Document(_) => None,
+    });
+    let area: Rect = images.nth(block.image)?.in_original(block.area);
     Some(TextBlock { text: clean::text(&block.text), area, ..block.clone() })
 }
 
-/// What became of one image.
-pub(crate) fn account(picture: &Picture, fitted: &Fitted) -> ImageAccount {
-    let (width, height) = picture.size();
-    let image = &fitted.image;
-    ImageAccount {
-        source: picture.source(),
-        original: Shape { format: picture.format(), width, height, bytes: picture.bytes() },
-        sent: Shape {
-            format: image.format().name(),
-            width: image.width(),
-            height: image.height(),
-            bytes: image.bytes().len(),
-        },
-        steps: fitted.steps.clone(),
-    }
+/// What became of one image or document.
+pub(crate) fn account(picture: &Picture, ready: &Ready) -> ImageAccount {
+    let original = Shape { format: picture.format(), size: picture.size(), bytes: picture.bytes() };
+    let (sent, steps) = match ready {
+        Ready::Document(_) => (original, Vec::new()),
+        Ready::Image(fitted) => {
+            let image = &fitted.image;
+            let size = Some((image.width(), image.height()));
+            (Shape { format: image.format().name(), size, bytes: image.bytes().len() }, fitted.steps.clone())
+        }
+    };
+    ImageAccount { source: picture.source(), original, sent, steps }
 }

@@ -28,6 +28,7 @@ pub mod error;
 pub mod image;
 pub mod request;
 
+pub mod estimate;
 pub mod model;
 pub mod parameters;
 pub mod price;

@@ -20,7 +20,8 @@ use bytes::Bytes;
 use image::ImageFormat;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
-use vision_providers::image::Digest;
+use vision_providers::document::Document;
+use vision_providers::request::Part;
 
 use crate::failure::{Code, Failure, Result};
 use crate::intake::decode::Header;
@@ -58,13 +59,37 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// An image that was opened: its bytes are here and its header is sound. Its pixels are still encoded.
+/// An image or document that was opened: its bytes are here and its header is sound. Pixels are still encoded.
 #[derive(Debug, Clone)]
 pub struct Picture {
     source: &'static str,
     bytes: Bytes,
-    header: Arc<Header>,
-    digest: Digest,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Image(Arc<Header>),
+    /// Nothing here looks inside: its pages are the vendor's to read.
+    Document,
+}
+
+/// A picture as it will be sent.
+#[derive(Debug, Clone)]
+pub enum Ready {
+    Image(Fitted),
+    Document(Document),
+}
+
+impl Ready {
+    /// The piece of a conversation that shows it.
+    #[must_use]
+    pub fn part(&self) -> Part {
+        match self {
+            Self::Image(fitted) => Part::Image(fitted.image.clone()),
+            Self::Document(document) => Part::Document(document.clone()),
+        }
+    }
 }
 
 impl Picture {
@@ -77,7 +102,8 @@ impl Picture {
     /// The format of the original, in lower case.
     #[must_use]
     pub fn format(&self) -> &'static str {
-        match self.header.format {
+        let Content::Image(header) = &self.content else { return "pdf" };
+        match header.format {
             ImageFormat::Jpeg => "jpeg",
             ImageFormat::Png => "png",
             ImageFormat::WebP => "webp",
@@ -87,10 +113,13 @@ impl Picture {
         }
     }
 
-    /// Width and height in pixels, as the picture is meant to be seen.
+    /// Width and height in pixels, as the picture is meant to be seen; documents have none.
     #[must_use]
-    pub fn size(&self) -> (u32, u32) {
-        (self.header.width, self.header.height)
+    pub fn size(&self) -> Option<(u32, u32)> {
+        match &self.content {
+            Content::Image(header) => Some((header.width, header.height)),
+            Content::Document => None,
+        }
     }
 
     /// Encoded bytes of the original.
@@ -99,20 +128,15 @@ impl Picture {
         self.bytes.len()
     }
 
-    /// The digest of the original's bytes.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-
     /// What a caller should know about the file although it can be used.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        if !self.header.container.whole {
+        let Content::Image(header) = &self.content else { return warnings };
+        if !header.container.whole {
             warnings.push("the image file is cut short: parts of the picture are missing".into());
         }
-        if self.header.container.animated {
+        if header.container.animated {
             warnings.push("the file holds more than one picture: only the first frame or page was looked at".into());
         }
         warnings
@@ -148,22 +172,29 @@ impl Intake {
         let max_pixels = self.settings.max_pixels;
         let cost = bytes.len() as u64;
         let opening = move || {
-            let format = recognise(&bytes, guarded.as_ref())?;
-            let header = Arc::new(decode::open(&bytes, format, max_pixels)?);
-            let digest = Digest::of(&bytes);
-            Ok(Picture { source: kind, bytes, header, digest })
+            let content = match recognise(&bytes, guarded.as_ref())? {
+                Some(format) => Content::Image(Arc::new(decode::open(&bytes, format, max_pixels)?)),
+                None => Content::Document,
+            };
+            Ok(Picture { source: kind, bytes, content })
         };
         self.workers.run(deadline, cost, opening).await
     }
 
-    /// Makes an image fit a model.
+    /// Makes an image fit a model. Documents go as they are, or not at all.
     ///
     /// # Errors
-    /// `IMAGE_CORRUPT` when its pixels cannot be decoded, `IMAGE_TOO_LARGE` when it cannot be made small enough.
-    pub async fn fit(&self, picture: &Picture, wish: Wish, deadline: Instant) -> Result<Fitted> {
-        let (bytes, header) = (picture.bytes.clone(), Arc::clone(&picture.header));
+    /// `IMAGE_CORRUPT` when its pixels cannot be decoded, `IMAGE_TOO_LARGE` when it cannot be made small enough,
+    /// `CAPABILITY_MISSING` when the model takes no documents.
+    pub async fn fit(&self, picture: &Picture, wish: Wish, deadline: Instant) -> Result<Ready> {
+        let bytes = picture.bytes.clone();
+        let Content::Image(header) = &picture.content else {
+            return self.workers.run(deadline, bytes.len() as u64, move || document(bytes, &wish)).await;
+        };
+        let (header, memory) = (Arc::clone(header), header.memory());
         let max_pixels = self.settings.max_pixels;
-        self.workers.run(deadline, header.memory(), move || fit::fit(&bytes, &header, &wish, max_pixels)).await
+        let fitting = move || fit::fit(&bytes, &header, &wish, max_pixels).map(Ready::Image);
+        self.workers.run(deadline, memory, fitting).await
     }
 
     async fn read(&self, source: Source, door: Door, deadline: Instant) -> Result<Bytes> {
@@ -193,17 +224,37 @@ impl Intake {
     }
 }
 
-/// Tells the format, or refuses. A file of a guarded folder that is nothing like an image is refused in the words for
+/// A document, for a model that reads it.
+#[expect(clippy::disallowed_methods, reason = "intake vouches: these bytes were told to be a PDF")]
+fn document(bytes: Bytes, wish: &Wish) -> Result<Ready> {
+    let most = wish.card.limits.max_document_bytes;
+    let model = &wish.card.id;
+    if most == 0 {
+        let failure = Failure::new(Code::CapabilityMissing, format!("{model} takes images, not PDF documents"));
+        return Err(failure.advise("choose a model that reads documents, or give the pages as images"));
+    }
+    if wish.region.is_some() {
+        return Err(Failure::invalid("`region` is a part of an image: a PDF document has none"));
+    }
+    if bytes.len() > most {
+        let message = format!("the document has {} bytes: {model} takes at most {most}", bytes.len());
+        return Err(Failure::new(Code::ImageTooLarge, message).advise("split the document, or choose another model"));
+    }
+    Ok(Ready::Document(Document::vouched(bytes)))
+}
+
+/// Tells the format of an image, `None` for a document, or refuses. A file of a guarded folder that is nothing like an image is refused in the words for
 /// a file that is not there.
-fn recognise(bytes: &Bytes, guarded: Option<&PathPolicy>) -> Result<ImageFormat> {
+fn recognise(bytes: &Bytes, guarded: Option<&PathPolicy>) -> Result<Option<ImageFormat>> {
     match (sniff::sniff(bytes), guarded) {
-        (Sniffed::Image(format), _) => Ok(format),
+        (Sniffed::Image(format), _) => Ok(Some(format)),
+        (Sniffed::Document, _) => Ok(None),
         (Sniffed::Other(name), _) => Err(sniff::unsupported(name)),
         (Sniffed::Unknown, Some(policy @ PathPolicy::Roots(_))) => Err(policy.unsafe_path()),
         (Sniffed::Unknown, _) if bytes.is_empty() => Err(Failure::invalid("the image is empty: it has no bytes")),
         (Sniffed::Unknown, _) => {
             let message = "this is not an image: its first bytes are those of no image format";
-            Err(Failure::new(Code::UnsupportedFormat, message).advise("use JPEG, PNG, WebP, GIF, TIFF or BMP"))
+            Err(Failure::new(Code::UnsupportedFormat, message).advise("use JPEG, PNG, WebP, GIF, TIFF, BMP or PDF"))
         }
     }
 }

@@ -8,6 +8,8 @@ use crate::failure::{Code, Failure};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sniffed {
     Image(ImageFormat),
+    /// A PDF file, which some models read.
+    Document,
     /// A format that people mistake for a usable image, by its name.
     Other(&'static str),
     Unknown,
@@ -24,8 +26,7 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniffed {
         (b"MM\0*", ImageFormat::Tiff),
         (b"BM", ImageFormat::Bmp),
     ];
-    const OTHERS: [(&[u8], &str); 9] = [
-        (b"%PDF-", "PDF"),
+    const OTHERS: [(&[u8], &str); 8] = [
         (b"8BPS", "Photoshop"),
         (b"\0\0\0\x0cJXL ", "JPEG XL"),
         (b"\xff\x0a", "JPEG XL"),
@@ -40,6 +41,9 @@ pub(super) fn sniff(bytes: &[u8]) -> Sniffed {
     }
     if let Some((_, format)) = IMAGES.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Sniffed::Image(*format);
+    }
+    if bytes.starts_with(b"%PDF-") {
+        return Sniffed::Document;
     }
     if bytes.get(4..8) == Some(b"ftyp") {
         return Sniffed::Other(match bytes.get(8..12) {
@@ -70,7 +74,6 @@ fn markup(bytes: &[u8]) -> Option<&'static str> {
 pub(super) fn unsupported(name: &str) -> Failure {
     let advice = match name {
         "HEIC" => "export it as JPEG; on macOS: `sips -s format jpeg in.heic --out out.jpg`",
-        "PDF" => "convert the page to PNG first, such as with `pdftoppm -png -r 150`",
         "HTML" => "the address leads to a web page; use the address of the image itself",
         _ => "convert it to PNG or JPEG first",
     };
@@ -91,7 +94,7 @@ mod tests {
         check(b"\0\0\0\x18ftypheic", Sniffed::Other("HEIC"));
         check(b"\0\0\0\x18ftypavif", Sniffed::Other("AVIF"));
         check(b"\0\0\0\x18ftypisom", Sniffed::Other("video"));
-        check(b"%PDF-1.7", Sniffed::Other("PDF"));
+        check(b"%PDF-1.7", Sniffed::Document);
         check(b"\xef\xbb\xbf  <?xml version='1.0'?><svg/>", Sniffed::Other("SVG"));
         check(b"<!DOCTYPE html><html>", Sniffed::Other("HTML"));
         check(b"root:x:0:0", Sniffed::Unknown);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use vision_providers::request::{CacheMode, Caller, Detail, Effort, Sampling};
 
 use crate::failure::{Code, Failure};
-use crate::gateway::{Ask, Asker, Gateway};
+use crate::gateway::{Ask, Asker, Foreseen, Gateway, Prospect};
 use crate::intake::Door;
 use crate::intake::fit::Region;
 use crate::reply::{Content, Reply};
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
+    /// Ask nobody: print who would be asked, what would be sent, and what it would cost at most
+    #[arg(long, conflicts_with = "stream")]
+    dry_run: bool,
     /// Print the answer while it is being given
     #[arg(long, conflicts_with = "json")]
     stream: bool,
@@ -87,7 +90,7 @@ enum CacheArg {
 
 /// Runs the command.
 pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
-    let (json, stream) = (args.json, args.stream);
+    let (json, stream, dry_run) = (args.json, args.stream, args.dry_run);
     let ask = match ask(args) {
         Ok(ask) => ask,
         Err(failure) => {
@@ -97,6 +100,11 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
     };
     let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
     let answering = async {
+        if dry_run {
+            let foreseen = gateway.foresee(&ask, &asker).await?;
+            show_foreseen(&foreseen, json);
+            return Ok(());
+        }
         if stream {
             return aloud(gateway, &ask, &asker, quiet).await;
         }
@@ -179,6 +187,25 @@ fn read_schema(file: &std::path::Path) -> Result<Arc<Value>, Failure> {
     schema
         .map(Arc::new)
         .map_err(|error| Failure::invalid(format!("reading the schema {shown}: it is not JSON: {error}")))
+}
+
+fn show_foreseen(foreseen: &[Foreseen], json: bool) {
+    if json {
+        return print_json(&answer::foreseen(foreseen));
+    }
+    for one in foreseen {
+        let model = &one.model;
+        let line = match &one.prospect {
+            Err(failure) => format!("{model}: would not be asked: {failure}"),
+            Ok(Prospect { estimate: None, .. }) => format!("{model}: its tokens cannot be told from outside"),
+            Ok(Prospect { estimate: Some(estimate), .. }) => {
+                let most = estimate.most.map_or("unknown".into(), |most| format!("${}", most.dollars()));
+                let (input, images, basis) = (estimate.input_tokens, estimate.image_tokens, estimate.basis.name());
+                format!("{model}: about {input} tokens in, {images} of them for images ({basis}); cost at most {most}")
+            }
+        };
+        print(&line);
+    }
 }
 
 fn show(reply: &Reply, quiet: bool) {

@@ -1,9 +1,11 @@
 //! The JSON of answers and errors: one shape on every surface. Optional members are absent, never null.
 
 use serde_json::{Map, Value, json};
-use vision_providers::answer::TextBlock;
+use vision_providers::answer::{TextBlock, Usage};
+use vision_providers::estimate::Estimate;
 
 use crate::failure::Failure;
+use crate::gateway::Foreseen;
 use crate::reply::{Attempt, Content, ImageAccount, Reply, Route, Shape};
 use crate::speech::HEADING;
 
@@ -44,8 +46,8 @@ pub fn lean(reply: &Reply) -> Map<String, Value> {
     put("model", json!(reply.model));
     put("model_requested", json!(reply.model_requested));
     put("latency_ms", json!(milliseconds(reply.latency)));
-    if let Some(usage) = &reply.usage {
-        put("usage", json!({"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}));
+    if let Some(used) = &reply.usage {
+        put("usage", usage(used));
     }
     if let Some(cost) = reply.cost {
         put("cost_usd", json!(cost.dollars()));
@@ -54,6 +56,21 @@ pub fn lean(reply: &Reply) -> Map<String, Value> {
     put("cached", json!(reply.cached));
     put("warnings", json!(reply.warnings));
     answer
+}
+
+/// Tokens and pages; what is nothing or not known is left out.
+fn usage(usage: &Usage) -> Value {
+    let mut value = json!({"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens});
+    let details = [
+        ("image_tokens", usage.image_tokens.unwrap_or(0)),
+        ("cached_tokens", usage.cached_tokens),
+        ("reasoning_tokens", usage.reasoning_tokens),
+        ("pages", usage.pages + usage.annotated_pages),
+    ];
+    for (name, count) in details.into_iter().filter(|(_, count)| *count > 0) {
+        value[name] = json!(count);
+    }
+    value
 }
 
 /// The answer as plain text, for those who read nothing else: what was said, what was read, and what to know about it.
@@ -78,11 +95,41 @@ pub fn route(route: &Route) -> Value {
     let attempt = |attempt: &Attempt| json!({"model": attempt.model, "outcome": attempt.outcome, "latency_ms": milliseconds(attempt.latency)});
     let attempts: Vec<Value> = route.attempts.iter().map(attempt).collect();
     let mut value = json!({"rule": route.rule, "attempts": attempts});
+    if let Some(foreseen) = &route.estimate {
+        value["estimate"] = estimate(foreseen);
+    }
     if !route.skipped.is_empty() {
         value["skipped"] =
             route.skipped.iter().map(|(model, reason)| json!({"model": model, "reason": reason})).collect();
     }
     value
+}
+
+/// What a call was expected to take.
+#[must_use]
+pub fn estimate(estimate: &Estimate) -> Value {
+    let mut value = json!({"input_tokens": estimate.input_tokens, "image_tokens": estimate.image_tokens,
+        "basis": estimate.basis.name()});
+    if let Some(most) = estimate.most {
+        value["max_cost_usd"] = json!(most.dollars());
+    }
+    value
+}
+
+/// What asking would take, candidate by candidate.
+#[must_use]
+pub fn foreseen(foreseen: &[Foreseen]) -> Value {
+    let one = |one: &Foreseen| match &one.prospect {
+        Ok(prospect) => {
+            let mut value = json!({"model": one.model, "images": images(&prospect.images)});
+            if let Some(foreseen) = &prospect.estimate {
+                value["estimate"] = estimate(foreseen);
+            }
+            value
+        }
+        Err(failure) => json!({"model": one.model, "error": error(failure)["error"]}),
+    };
+    json!({"candidates": foreseen.iter().map(one).collect::<Vec<_>>()})
 }
 
 /// What became of the images.
@@ -119,8 +166,10 @@ pub fn error(failure: &Failure) -> Value {
 fn shape(shape: &Shape) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("format".into(), json!(shape.format));
-    map.insert("width".into(), json!(shape.width));
-    map.insert("height".into(), json!(shape.height));
+    if let Some((width, height)) = shape.size {
+        map.insert("width".into(), json!(width));
+        map.insert("height".into(), json!(height));
+    }
     map.insert("bytes".into(), json!(shape.bytes));
     map
 }

@@ -16,7 +16,7 @@ use visiongate::failure::Failure;
 use visiongate::intake::fetch::Networks;
 use visiongate::intake::fit::{Fitted, Region, Wish};
 use visiongate::intake::path::{Hidden, Root, Roots};
-use visiongate::intake::{Door, Intake, Picture, Settings};
+use visiongate::intake::{Door, Intake, Picture, Ready, Settings};
 
 use super::example;
 
@@ -61,7 +61,10 @@ fn wish(target_side: u32, formats: &[Format]) -> Wish {
 }
 
 async fn fit(picture: &Picture, wish: Wish) -> Fitted {
-    open_intake().fit(picture, wish, soon()).await.expect("a fitted image")
+    match open_intake().fit(picture, wish, soon()).await.expect("a fitted image") {
+        Ready::Image(fitted) => fitted,
+        Ready::Document(document) => panic!("an image became {document:?}"),
+    }
 }
 
 fn save(folder: &Path, name: &str, bytes: &[u8]) -> String {
@@ -100,7 +103,7 @@ async fn a_file_that_fits_is_passed_on_untouched() {
     let picture = open(&save(folder.path(), "a.png", &bytes)).await.expect("a picture");
     let fitted = fit(&picture, wish(1000, BOTH)).await;
     assert_eq!((fitted.image.bytes().as_ref(), steps(&fitted)), (bytes.as_slice(), vec![]));
-    assert_eq!((picture.size(), picture.format(), picture.source()), ((300, 200), "png", "path"));
+    assert_eq!((picture.size(), picture.format(), picture.source()), (Some((300, 200)), "png", "path"));
 }
 
 #[tokio::test]
@@ -184,7 +187,7 @@ async fn pages_and_frames_beyond_the_first_are_announced() {
 #[tokio::test]
 async fn the_rotated_photo_arrives_upright_small_and_without_its_place() {
     let picture = open(&example("photo-rotated.jpg")).await.expect("a picture");
-    assert_eq!(picture.size(), (1200, 900));
+    assert_eq!(picture.size(), Some((1200, 900)));
     let fitted = fit(&picture, wish(600, BOTH)).await;
     assert_eq!((fitted.image.width(), fitted.image.height()), (600, 450));
     assert_eq!(steps(&fitted), ["resized", "oriented"]);
@@ -239,7 +242,7 @@ async fn every_format_is_opened_and_animations_show_their_first_frame() {
         // The extension lies: only bytes count.
         let path = save(folder.path(), &format!("{name}.txt"), &encoded(&scene(40, 30), format));
         let picture = open(&path).await.expect(name);
-        assert_eq!((picture.format(), picture.size()), (name, (40, 30)));
+        assert_eq!((picture.format(), picture.size()), (name, Some((40, 30))));
         assert!(picture.warnings().is_empty(), "{name}: {:?}", picture.warnings());
         assert_eq!(fit(&picture, wish(1000, BOTH)).await.image.width(), 40, "{name}");
     }
@@ -287,7 +290,7 @@ async fn what_is_no_image_is_refused_by_name() {
         ("notes.png", b"just some text", "UNSUPPORTED_FORMAT"),
         ("page.png", b"<!doctype html><html></html>", "UNSUPPORTED_FORMAT"),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "UNSUPPORTED_FORMAT"),
-        ("doc.pdf", b"%PDF-1.7 ...", "UNSUPPORTED_FORMAT"),
+        ("doc.pdf", b"%PDF-1.7 ...", "accepted"),
         ("phone.heic", b"\0\0\0\x18ftypheic\0\0\0\0", "UNSUPPORTED_FORMAT"),
         ("head.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "IMAGE_CORRUPT"),
         ("head.jpg", b"\xff\xd8\xff\xe0\0\x10JFIF", "IMAGE_CORRUPT"),
@@ -387,7 +390,7 @@ async fn urls_are_fetched_within_bounds_when_private_networks_are_trusted() {
     let png = encoded(&scene(30, 20), ImageFormat::Png);
     let upstream = Upstream::start([Play::Reply(200, vec![], png)]).await;
     let picture = open(&upstream.url("/a.png")).await.expect("a picture");
-    assert_eq!((picture.source(), picture.size()), ("url", (30, 20)));
+    assert_eq!((picture.source(), picture.size()), ("url", Some((30, 20))));
     let headers = upstream.received().remove(0).headers;
     assert!(
         headers.contains("accept: image/*") && !headers.contains("cookie") && !headers.contains("referer"),
@@ -460,6 +463,6 @@ async fn doors_differ_in_what_they_open() {
     let words = async |named: &str| intake.open(named, Door::Stdio, soon()).await.expect_err(named).message;
     assert_eq!(words(&secret).await, words("/no/such/file.png").await);
     assert_eq!(code(&secret, Door::Stdio).await, "UNSAFE_PATH");
-    assert_eq!(code(&pdf, Door::Stdio).await, "UNSUPPORTED_FORMAT");
+    assert_eq!(code(&pdf, Door::Stdio).await, "opened");
     assert_eq!(code("-", Door::Stdio).await, "INVALID_INPUT");
 }
