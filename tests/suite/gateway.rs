@@ -325,3 +325,59 @@ async fn bad_questions_cost_nothing() {
     assert_eq!(upstream.calls(), 0);
     assert!(tokio::time::timeout(PATIENCE, ask(&gateway, &asked("Good?"))).await.expect("in time").is_ok());
 }
+
+#[tokio::test]
+async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pdf = folder.path().join("invoice.pdf");
+    std::fs::write(&pdf, b"%PDF-1.7\n1 0 obj\n").expect("a file");
+    let seeing = Upstream::start([Play::json(200, &completion("never"))]).await;
+    let reading = Upstream::start([Play::json(200, &completion("An invoice."))]).await;
+    let config = format!(
+        "default = \"seeing\"\n{}[providers.seeing]\nkind = \"openai-compatible\"\nmodel = \"m\"\nkey = \"none\"\nbase_url = \"{}\"\n",
+        pixtral_at(&reading.url("/v1")).replace("fallback = []", "fallback = [\"pixtral\"]"),
+        seeing.url("/v1")
+    );
+    let ask = Ask {
+        prompt: Some("What is it?".into()),
+        images: vec![pdf.display().to_string()],
+        cache: Some(CacheMode::Bypass),
+        ..Ask::default()
+    };
+    let asking = super::gateway(&config);
+    let reply = answer::whole(&self::ask(&asking, &ask).await.expect("a reply"));
+    assert_eq!((reply["provider"].as_str(), seeing.calls(), reading.calls()), (Some("pixtral"), 0, 1));
+    assert_eq!(reply["route"]["attempts"][0]["outcome"], "does_not_fit");
+    assert_eq!((&reply["images"][0]["format"], reply["images"][0].get("width")), (&json!("pdf"), None));
+    let part = &reading.received()[0].body["messages"][1]["content"][0];
+    assert_eq!(part["type"], "document_url");
+    assert!(part["document_url"].as_str().expect("a URI").starts_with("data:application/pdf;base64,JVBERi0xLjc"));
+    let alone = config.replace("fallback = [\"pixtral\"]", "fallback = []");
+    let failure = self::ask(&super::gateway(&alone), &ask).await.expect_err("nobody reads it");
+    assert_eq!(failure.code.name(), "CAPABILITY_MISSING");
+    assert!(failure.message.contains("PDF"), "{failure}");
+}
+
+#[tokio::test]
+async fn what_a_call_will_take_is_known_before_it_is_made() {
+    let upstream = Upstream::start([Play::json(200, &completion("never"))]).await;
+    let gateway = gateway(&pixtral_at(&upstream.url("/v1")));
+    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let foreseen = answer::foreseen(&gateway.foresee(&asked("What is the total?"), &asker).await.expect("a plan"));
+    let estimate = &foreseen["candidates"][0]["estimate"];
+    // 620 x 1000 is 23 cells and a break across, 36 down.
+    assert_eq!((&estimate["image_tokens"], &estimate["basis"]), (&json!(864), &json!("assumed")));
+    assert!(estimate["max_cost_usd"].as_f64().expect("a price") > 0.03, "{estimate}");
+    assert_eq!(upstream.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_backend_that_reports_no_usage_gets_an_estimate_that_says_so() {
+    let mut silent = completion("A receipt.");
+    silent.as_object_mut().expect("an object").remove("usage");
+    let upstream = Upstream::start([Play::json(200, &silent)]).await;
+    let gateway = gateway(&pixtral_at(&upstream.url("/v1")));
+    let reply = answer::whole(&ask(&gateway, &asked("What?")).await.expect("a reply"));
+    assert!(reply["usage"]["input_tokens"].as_u64().expect("tokens") > 864);
+    assert!(reply["warnings"][0].as_str().expect("a warning").contains("estimates"), "{reply}");
+}

@@ -9,6 +9,7 @@ mod http;
 mod intake;
 mod layers;
 mod mcp;
+mod streams;
 mod tidy;
 
 use std::path::{Path, PathBuf};

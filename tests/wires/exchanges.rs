@@ -13,14 +13,15 @@ use serde_json::{Map, Value, json};
 use vision_providers::answer::{Answer, Chunk};
 use vision_providers::catalog::Catalog;
 use vision_providers::error::{Error, ErrorKind, Retry};
+use vision_providers::model::ModelCard;
 use vision_providers::provider::Provider;
-use vision_providers::request::{Detail, Message, Output, Role, Sampling, Schema, Task, VisionRequest};
-use vision_providers::testkit::{Play, Then, Upstream, about, ctx, image, request};
+use vision_providers::request::{Detail, Message, Output, Part, Role, Sampling, Schema, Task, VisionRequest};
+use vision_providers::testkit::{Play, Then, Upstream, about, ctx, document, image, request};
 
 use super::{KEY, PATIENCE, build, settings};
 
 /// The questions that are put to vendors, by the name of their file.
-pub(crate) const QUESTIONS: [&str; 6] = ["text", "images", "schema", "turns", "stream", "ocr"];
+pub(crate) const QUESTIONS: [&str; 7] = ["text", "images", "schema", "turns", "stream", "ocr", "document"];
 
 pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/wires/exchanges")
@@ -47,8 +48,8 @@ pub(crate) fn model(kind: &str) -> String {
 }
 
 /// The question of this name.
-pub(crate) fn question(name: &str, model: &str) -> VisionRequest {
-    let mut req = request(model, Task::Ask);
+pub(crate) fn question(name: &str, card: &ModelCard) -> VisionRequest {
+    let mut req = request(card.id.as_str(), Task::Ask);
     match name {
         "images" => {
             req.system = Some("Answer in one sentence.".into());
@@ -74,6 +75,11 @@ pub(crate) fn question(name: &str, model: &str) -> VisionRequest {
             req.messages.push(Message::text(Role::User, "And what is the total?"));
         }
         "ocr" => req.task = Task::Ocr,
+        "document" => {
+            req.task = if card.tasks.contains(&Task::Ask) { Task::Ask } else { Task::Ocr };
+            let document = Part::Document(document(b"%PDF-1.7\n1 0 obj\n"));
+            req.messages = vec![Message::question(vec![document], "What is the total?")];
+        }
         _ => {}
     }
     req
@@ -162,7 +168,7 @@ async fn every_exchange_goes_out_and_comes_back_as_written() {
             count += 1;
             let upstream = Upstream::start([play(&exchange["reply"])]).await;
             let provider = provider_at(&kind, &upstream);
-            let answered = outcome(name, &provider, &question(name, &model(&kind))).await;
+            let answered = outcome(name, &provider, &question(name, &provider.models()[0])).await;
             let received = upstream.received().remove(0);
             let sent = json!({"line": received.line, "body": received.body});
             assert!(received.headers.contains(KEY), "{kind}/{name} went without its key");
@@ -244,9 +250,10 @@ async fn every_way_to_say_no_is_understood() {
             let name = format!("{kind}/{}", case["name"].as_str().expect("a name"));
             let upstream = Upstream::start([play(case)]).await;
             let question = if kind == "mistral-ocr" { "ocr" } else { "text" };
-            let req = self::question(question, &model(&kind));
+            let provider = provider_at(&kind, &upstream);
+            let req = self::question(question, &provider.models()[0]);
             let (expected, retry) = (kind_named(case["kind"].as_str().expect("a kind")), &case["retry"]);
-            match provider_at(&kind, &upstream).complete(&ctx(PATIENCE), &req).await {
+            match provider.complete(&ctx(PATIENCE), &req).await {
                 Ok(answer) => wrong.push(format!("{name} was taken for an answer: {:?}", answer.text)),
                 Err(error) => {
                     let seen = case["seen"].as_str().unwrap_or_default();
@@ -278,7 +285,8 @@ async fn a_stream_that_goes_wrong_is_an_error() {
             reply.insert("headers".into(), json!({"content-type": content_type}));
             reply.insert("pieces".into(), case["pieces"].clone());
             let upstream = Upstream::start([play(&Value::Object(reply))]).await;
-            let (said, ended) = listen(&provider_at(&kind, &upstream), &question("stream", &model(&kind))).await;
+            let provider = provider_at(&kind, &upstream);
+            let (said, ended) = listen(&provider, &question("stream", &provider.models()[0])).await;
             let expected = kind_named(case["kind"].as_str().expect("a kind"));
             match ended {
                 Ok(answer) => wrong.push(format!("{name} was taken for an answer: {:?}", answer.text)),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::document::Document;
 use crate::image::{Format, Image};
 use crate::request::{
     CacheMode, CallCtx, Caller, Detail, Message, ModelId, Output, Part, Sampling, Task, VisionRequest,
@@ -39,6 +40,13 @@ pub fn image(width: u32, height: u32, mark: u8) -> Image {
     let mut bytes = std::io::Cursor::new(Vec::new());
     pixels.write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG in memory");
     Image::vouched(Bytes::from(bytes.into_inner()), Format::Png, width, height)
+}
+
+/// A document of these bytes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "tests vouch for what they write")]
+pub fn document(bytes: &'static [u8]) -> Document {
+    Document::vouched(Bytes::from_static(bytes))
 }
 
 /// A question about these images.
