@@ -344,7 +344,7 @@ async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
         cache: Some(CacheMode::Bypass),
         ..Ask::default()
     };
-    let asking = super::gateway(&config);
+    let asking = gateway(&config);
     let reply = answer::whole(&self::ask(&asking, &ask).await.expect("a reply"));
     assert_eq!((reply["provider"].as_str(), seeing.calls(), reading.calls()), (Some("pixtral"), 0, 1));
     assert_eq!(reply["route"]["attempts"][0]["outcome"], "does_not_fit");
@@ -353,7 +353,7 @@ async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
     assert_eq!(part["type"], "document_url");
     assert!(part["document_url"].as_str().expect("a URI").starts_with("data:application/pdf;base64,JVBERi0xLjc"));
     let alone = config.replace("fallback = [\"pixtral\"]", "fallback = []");
-    let failure = self::ask(&super::gateway(&alone), &ask).await.expect_err("nobody reads it");
+    let failure = self::ask(&gateway(&alone), &ask).await.expect_err("nobody reads it");
     assert_eq!(failure.code.name(), "CAPABILITY_MISSING");
     assert!(failure.message.contains("PDF"), "{failure}");
 }

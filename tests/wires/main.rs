@@ -4,8 +4,10 @@
 
 mod chat;
 mod exchanges;
+mod hostile;
 mod local;
 mod pixtral;
+mod questions;
 
 use std::time::Duration;
 
