@@ -13,7 +13,7 @@ use crate::config::{self, Fault, Loaded, LogLevel};
 use crate::gateway::Gateway;
 use crate::router::plan::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, init, mcp, models, server};
+use crate::surface::{analyze, init, mcp, models, prices, server};
 use crate::{assemble, telemetry};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -42,6 +42,12 @@ enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+    },
+    /// Compare prices with those of a file, and print what differs as configuration
+    Prices {
+        /// The file `model_prices_and_context_window.json` of the project `LiteLLM`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Read the configuration and report every fault at once
     Check {
@@ -89,6 +95,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Analyze(args) => analyze::run(&gateway, *args, cli.quiet).await,
         Command::Models { json } => show_models(&gateway, json),
+        Command::Prices { file } => prices::run(&gateway, &file),
         Command::Check { live, json } => check(&loaded, &gateway, live, json).await,
         Command::Mcp => mcp::stdio::run(Arc::new(gateway), &loaded.config, supervisor).await,
         Command::Serve { listen } => {

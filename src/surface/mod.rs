@@ -8,6 +8,7 @@ pub mod cli;
 pub mod init;
 pub mod mcp;
 mod models;
+mod prices;
 pub mod server;
 
 /// The ways in which a process is told to stop, listened for from the moment this exists.

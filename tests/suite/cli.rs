@@ -44,6 +44,25 @@ fn json_is_one_document_and_errors_are_too() {
 }
 
 #[test]
+fn newer_prices_come_from_a_file_and_go_into_a_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let prices = folder.path().join("prices.json");
+    let row = r#"{"mistral/mistral-small-latest": {"input_cost_per_token": 2e-7, "output_cost_per_token": 6e-7},
+        "gpt-6-luna": {"input_cost_per_token": 1e-7, "output_cost_per_token": 5e-7, "cache_read_input_token_cost": 1e-8}}"#;
+    std::fs::write(&prices, row).expect("a file");
+    let (output, out, err) = run(&["prices", &prices.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    assert!(err.contains("2 models were compared"), "{err}");
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, &out).expect("a file");
+    let (_, models, err) = run(&["--config", &config.display().to_string(), "models"]);
+    assert!(models.contains("pixtral/mistral-small-2603") && models.contains("$0.2 in, $0.6 out"), "{err}{models}");
+    assert!(models.contains("pixtral/mistral-medium-latest"), "the default model stays the first: {models}");
+    let (output, _, err) = run(&["prices", &config.display().to_string()]);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2() {
     for args in [
         &["analyze"][..],

@@ -112,7 +112,7 @@ fn cards(preset: &Preset, settings: &Settings) -> Result<Vec<ModelCard>, String>
         }
     }
     let first = settings.models.first().map(|card| ModelId::from(card.id.as_str()));
-    let default = settings.model.clone().or(first).or_else(|| preset.model.clone());
+    let default = settings.model.clone().or_else(|| preset.model.clone()).or(first);
     let default = default.ok_or_else(|| format!("kind `{}` needs a `model`", preset.kind))?;
     match cards.iter().position(|card| card.is_called(default.as_str())) {
         Some(index) => {
