@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint docs clients examples
+.PHONY: help demo test install lint docs clients examples record fuzz
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,12 @@ docs: ## the documentation, with broken links denied
 clients: ## run real MCP clients against the program: Inspector, Python and TypeScript SDKs
 	cargo build --release --bin visiongate
 	tests/clients/run.sh
+
+record: ## put the questions of tests/wires/exchanges to a vendor, with your key: make record KIND=anthropic [BASE_URL=…]
+	cargo run --package vision-providers --example record --features testkit -- $(KIND) $(BASE_URL)
+
+fuzz: ## fuzz a reader for a minute: make fuzz TARGET=replies (streams, frames, catalog)
+	cd fuzz && cargo +nightly fuzz run $(TARGET) -- -max_total_time=60
 
 examples: ## draw the example images anew
 	python3 -m venv target/draw

@@ -26,7 +26,10 @@ fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    ["src", "providers/src", "tests"].into_iter().flat_map(|folder| files(folder, ".rs")).collect()
+    ["src", "providers/src", "providers/examples", "tests", "fuzz/fuzz_targets"]
+        .into_iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect()
 }
 
 #[test]
