@@ -11,6 +11,7 @@ mod layers;
 mod mcp;
 mod streams;
 mod tidy;
+mod vendors;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
