@@ -8,7 +8,8 @@ use crate::request::ModelId;
 /// What a backend has said so far.
 #[derive(Debug, Clone, Default)]
 pub struct Draft {
-    pub text: String,
+    text: String,
+    opening: Opening,
     /// The model by the backend's own account.
     pub model: Option<String>,
     pub usage: Option<Usage>,
@@ -17,22 +18,97 @@ pub struct Draft {
     /// Nothing comes after this: the connection need not be read to its end.
     pub done: bool,
     pub blocks: Vec<TextBlock>,
-    pub warnings: Vec<String>,
 }
 
+/// Where in the text the answer begins, as far as that is known, and how much of it was looked at for that: a stream
+/// comes in thousands of pieces, and none may cost a look at all of them.
+#[derive(Debug, Clone, Copy)]
+enum Opening {
+    /// Only white space so far, or what may become a thought.
+    Blank {
+        looked_at: usize,
+    },
+    Thought {
+        looked_at: usize,
+    },
+    /// White space after a thought.
+    After {
+        looked_at: usize,
+    },
+    Known {
+        start: usize,
+    },
+}
+
+impl Opening {
+    /// What more is known now; `None` when more text is needed to tell.
+    fn after(self, text: &str) -> Option<Self> {
+        let (open, close) = THOUGHT;
+        let skipped = |from: usize| text.len() - text[from..].trim_start().len();
+        match self {
+            Self::Blank { looked_at } => {
+                let at = skipped(looked_at);
+                let rest = &text[at..];
+                if rest.starts_with(open) {
+                    return Some(Self::Thought { looked_at: at + open.len() });
+                }
+                if open.starts_with(rest) {
+                    return (at > looked_at).then_some(Self::Blank { looked_at: at });
+                }
+                Some(Self::Known { start: 0 })
+            }
+            Self::Thought { looked_at } => {
+                if let Some(found) = text[looked_at..].find(close) {
+                    return Some(Self::After { looked_at: looked_at + found + close.len() });
+                }
+                // The mark itself may have been cut.
+                let next = text.floor_char_boundary(text.len().saturating_sub(close.len())).max(looked_at);
+                (next > looked_at).then_some(Self::Thought { looked_at: next })
+            }
+            Self::After { looked_at } => {
+                let at = skipped(looked_at);
+                if at < text.len() {
+                    return Some(Self::Known { start: at });
+                }
+                (at > looked_at).then_some(Self::After { looked_at: at })
+            }
+            Self::Known { .. } => None,
+        }
+    }
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self::Blank { looked_at: 0 }
+    }
+}
+
+/// The marks around a thought that a server without a reasoning parser leaves in front of an answer.
+const THOUGHT: (&str, &str) = ("<think>", "</think>");
+
 impl Draft {
-    /// The text without the thoughts that servers without a reasoning parser leave in front of it. Never shrinks as a
-    /// stream goes on.
+    /// Adds what the backend says next.
+    pub fn say(&mut self, piece: &str) {
+        self.text.push_str(piece);
+        while let Some(opening) = self.opening.after(&self.text) {
+            self.opening = opening;
+        }
+    }
+
+    /// Bytes that were said, thoughts included.
+    #[must_use]
+    pub fn said(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The text without the thoughts in front of it. Never shrinks as a stream goes on.
     #[must_use]
     pub fn spoken(&self) -> &str {
-        const OPEN: &str = "<think>";
-        let text = self.text.trim_start();
-        match text.strip_prefix(OPEN).map(|thought| thought.split_once("</think>")) {
-            Some(Some((_, said))) => said.trim_start(),
-            Some(None) => "",
-            // It may become a thought yet.
-            None if self.finish.is_none() && OPEN.starts_with(text) => "",
-            None => &self.text,
+        match self.opening {
+            Opening::Known { start } => &self.text[start..],
+            // It will not become a thought any more.
+            Opening::Blank { .. } if self.finish.is_some() => &self.text,
+            _ => "",
         }
     }
 
@@ -49,8 +125,8 @@ impl Draft {
         }
         let model = ended.model.filter(|name| !name.is_empty());
         let model = model.map_or_else(|| asked.clone(), |name| ModelId::from(name.as_str()));
-        let (usage, blocks, warnings) = (ended.usage, ended.blocks, ended.warnings);
-        Ok(Answer { usage, finish, blocks, warnings, ..Answer::new(text, model) })
+        let (usage, blocks) = (ended.usage, ended.blocks);
+        Ok(Answer { usage, finish, blocks, ..Answer::new(text, model) })
     }
 }
 
@@ -77,31 +153,48 @@ pub(crate) fn broken_off(why: &str) -> Error {
 mod tests {
     use super::*;
 
+    fn draft(text: &str, finish: Option<Finish>) -> Draft {
+        let mut draft = Draft { finish, ..Draft::default() };
+        draft.say(text);
+        draft
+    }
+
     #[test]
     fn thoughts_are_not_spoken_and_nothing_spoken_is_taken_back() {
-        let whole = " <think>hm <b> </think>\n a < b";
-        let mut draft = Draft::default();
-        let mut spoken = String::new();
-        for character in whole.chars() {
-            draft.text.push(character);
-            assert!(draft.spoken().starts_with(&spoken), "{:?} took back {spoken:?}", draft.text);
-            draft.spoken().clone_into(&mut spoken);
+        for (whole, expected) in [
+            (" <think>hm <b> é</think>\n a < b", "a < b"),
+            ("<think></think>x", "x"),
+            ("<think>漢字</thin</think> 字", "字"),
+            ("<think>never ends", ""),
+            ("<thin ice>", "<thin ice>"),
+            ("  x <think>y</think>", "  x <think>y</think>"),
+        ] {
+            let mut streamed = Draft::default();
+            let mut spoken = String::new();
+            for character in whole.chars() {
+                streamed.say(character.encode_utf8(&mut [0; 4]));
+                assert!(streamed.spoken().starts_with(&spoken), "{whole:?} took back {spoken:?}");
+                streamed.spoken().clone_into(&mut spoken);
+            }
+            assert_eq!((spoken.as_str(), draft(whole, None).spoken()), (expected, expected), "{whole:?}");
         }
-        assert_eq!(spoken, "a < b");
-        for plain in ["a", "<b>", "<thin ice>", "  x"] {
-            let draft = Draft { text: plain.into(), ..Draft::default() };
-            assert_eq!(draft.spoken(), plain);
+        assert_eq!(draft("<th", Some(Finish::Stop)).spoken(), "<th");
+        assert_eq!(draft("<th", None).spoken(), "");
+    }
+
+    #[test]
+    fn a_long_thought_in_small_pieces_is_read_once() {
+        let mut draft = draft("<think>", None);
+        for _ in 0..200_000 {
+            draft.say("x < y ");
         }
-        let short = Draft { text: "<th".into(), finish: Some(Finish::Stop), ..Draft::default() };
-        assert_eq!(short.spoken(), "<th");
+        draft.say("</think>done");
+        assert_eq!((draft.spoken(), draft.said()), ("done", 1_200_019));
     }
 
     #[test]
     fn a_draft_that_says_nothing_is_no_answer() {
-        let kind = |finish| {
-            let draft = Draft { text: " \n".into(), finish, ..Draft::default() };
-            draft.answer(&ModelId::from("m")).expect_err("nothing").kind()
-        };
+        let kind = |finish| draft(" \n", finish).answer(&ModelId::from("m")).expect_err("nothing").kind();
         assert_eq!(kind(None), ErrorKind::Empty);
         assert_eq!(kind(Some(Finish::Length)), ErrorKind::Truncated);
         assert_eq!(kind(Some(Finish::Refusal)), ErrorKind::Refused);

@@ -96,7 +96,7 @@
 //!
 //!     fn read_event(&self, event: &Event, draft: &mut Draft) -> Result<()> {
 //!         let body = event_json(event)?;
-//!         draft.text.push_str(body["says"].as_str().unwrap_or_default());
+//!         draft.say(body["says"].as_str().unwrap_or_default());
 //!         if body["over"] == true {
 //!             draft.finish = Some(Finish::Stop);
 //!         }

@@ -9,9 +9,9 @@ mod units;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use figment::Figment;
-use figment::providers::{Env, Format as _, Toml};
-use figment::value::UncasedStr;
+use figment::providers::Env;
+use figment::value::{Dict, Map as Profiles, UncasedStr};
+use figment::{Figment, Metadata, Profile, Provider};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
@@ -56,8 +56,8 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
         return Err(vec![Fault { place: file.display().to_string(), key: String::new(), message, hint: None }]);
     }
     let file = file.or_else(|| user_file().filter(|file| file.is_file()));
-    let built_in = Figment::from(Toml::string(BUILT_IN));
-    let own = file.as_ref().map_or_else(Figment::new, |file| Figment::from(Toml::file_exact(file)));
+    let built_in = Figment::from(Toml { file: None, text: BUILT_IN.to_owned() });
+    let own = file.as_ref().map_or_else(|| Ok(Figment::new()), |file| Toml::of(file).map(Figment::from))?;
     let variables = Figment::from(environment(&built_in.clone().merge(own.clone())));
     let layers = [&built_in, &own, &variables];
     let mut data = Value::Object(Map::new());
@@ -77,6 +77,37 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
             let place = file.map_or_else(|| "the configuration".into(), |file| file.display().to_string());
             Err(vec![Fault { place, key: String::new(), message, hint: None }])
         }
+    }
+}
+
+/// One TOML file. Figment's own reader is three times as slow, which every start of the program would notice.
+struct Toml {
+    /// Absent for the file that is built in.
+    file: Option<PathBuf>,
+    text: String,
+}
+
+impl Toml {
+    fn of(file: &Path) -> Result<Self, Vec<Fault>> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            let (place, message) = (file.display().to_string(), format!("it cannot be read: {error}"));
+            vec![Fault { place, key: String::new(), message, hint: None }]
+        })?;
+        Ok(Self { file: Some(file.to_owned()), text })
+    }
+}
+
+impl Provider for Toml {
+    fn metadata(&self) -> Metadata {
+        match &self.file {
+            Some(file) => Metadata::from("TOML file", file.as_path()),
+            None => Metadata::named("the built-in configuration"),
+        }
+    }
+
+    fn data(&self) -> figment::Result<Profiles<Profile, Dict>> {
+        let dict = toml::from_str(&self.text).map_err(|error| figment::Error::from(error.to_string()))?;
+        Ok(Profile::Default.collect(dict))
     }
 }
 

@@ -137,16 +137,15 @@ impl Cached {
     async fn airborne(&self, key: Key, ctx: &CallCtx, req: &VisionRequest, delivery: Delivery) -> Result<Arc<Flight>> {
         loop {
             let flight = self.flight(key, ctx, req, delivery);
-            let heard = match delivery {
-                Delivery::Whole => flight.wait(ctx.deadline, |heard| heard.outcome.is_some()).await,
-                Delivery::Streamed => flight.wait(ctx.deadline, |heard| heard.says_more_than(0)).await,
-            };
+            let enough = |heard: &Heard| heard.says_more_than(if delivery == Delivery::Whole { usize::MAX } else { 0 });
+            let failed = |heard: &Heard| heard.outcome.as_ref().and_then(|outcome| outcome.as_ref().err()).cloned();
+            let failed = flight.wait(ctx.deadline, enough, failed).await?;
             let ends = flight.deadline;
-            match heard.map(|heard| heard.outcome) {
-                // It died of an earlier caller's deadline; ours has not come.
-                Ok(Some(Err(error)))
-                    if error.kind() == ErrorKind::TimedOut && Instant::now() >= ends && ends < ctx.deadline => {}
-                heard => return heard.map(|_| flight),
+            // It died of an earlier caller's deadline; ours has not come.
+            let died =
+                |error: &Error| error.kind() == ErrorKind::TimedOut && Instant::now() >= ends && ends < ctx.deadline;
+            if !failed.as_ref().is_some_and(died) {
+                return Ok(flight);
             }
         }
     }
@@ -162,7 +161,7 @@ async fn listened(
     let mut stream = inner.stream(ctx, req).await?;
     while let Some(chunk) = stream.next().await {
         match chunk? {
-            Chunk::Delta(text) => sender.send_modify(|heard| heard.deltas.push(text.into())),
+            Chunk::Delta(text) => sender.send_modify(|heard| heard.said.push_str(&text)),
             Chunk::End(answer) => return Ok(*answer),
         }
     }
@@ -177,15 +176,16 @@ enum Delivery {
 }
 
 /// What was heard of an answer so far.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Heard {
-    deltas: Vec<Arc<str>>,
+    /// As long as an answer may be, and no longer: its provider bounds it.
+    said: String,
     outcome: Option<Result<Answer>>,
 }
 
 impl Heard {
     fn says_more_than(&self, known: usize) -> bool {
-        self.outcome.is_some() || self.deltas.len() > known
+        self.outcome.is_some() || self.said.len() > known
     }
 }
 
@@ -210,11 +210,17 @@ struct Flight {
 }
 
 impl Flight {
-    async fn wait(&self, deadline: Instant, enough: impl FnMut(&Heard) -> bool) -> Result<Heard> {
+    /// Waits until enough was heard, and takes what is wanted of it.
+    async fn wait<T>(
+        &self,
+        deadline: Instant,
+        enough: impl FnMut(&Heard) -> bool,
+        take: impl FnOnce(&Heard) -> T,
+    ) -> Result<T> {
         let mut heard = self.heard.clone();
         let waiting = timeout_at(deadline, heard.wait_for(enough));
         match waiting.await {
-            Ok(Ok(heard)) => Ok(heard.clone()),
+            Ok(Ok(heard)) => Ok(take(&heard)),
             Ok(Err(_)) => Err(lost()),
             Err(_) => Err(Error::new(ErrorKind::TimedOut, "waiting for the answer to a question in the air")),
         }
@@ -224,14 +230,16 @@ impl Flight {
     fn listen(self: Arc<Self>, deadline: Instant) -> AnswerStream {
         Box::pin(unfold(Some((self, 0)), move |state| async move {
             let (flight, known) = state?;
-            let heard = match flight.wait(deadline, |heard| heard.says_more_than(known)).await {
-                Ok(heard) => heard,
+            let news = |heard: &Heard| (heard.said[known..].to_owned(), heard.outcome.clone());
+            let (said, outcome) = match flight.wait(deadline, |heard| heard.says_more_than(known), news).await {
+                Ok(news) => news,
                 Err(error) => return Some((Err(error), None)),
             };
-            if let Some(delta) = heard.deltas.get(known) {
-                return Some((Ok(Chunk::Delta(delta.to_string())), Some((flight, known + 1))));
+            if !said.is_empty() {
+                let known = known + said.len();
+                return Some((Ok(Chunk::Delta(said)), Some((flight, known))));
             }
-            let outcome = heard.outcome.unwrap_or_else(|| Err(lost()));
+            let outcome = outcome.unwrap_or_else(|| Err(lost()));
             Some((outcome.map(|answer| Chunk::End(Box::new(answer))), None))
         }))
     }
@@ -298,7 +306,7 @@ impl VisionProvider for Cached {
         let flight = self.airborne(key, ctx, req, Delivery::Streamed).await?;
         // What fails before it said anything failed to begin.
         let failed = flight.heard.borrow().outcome.as_ref().and_then(|outcome| outcome.as_ref().err().cloned());
-        match failed.filter(|_| flight.heard.borrow().deltas.is_empty()) {
+        match failed.filter(|_| flight.heard.borrow().said.is_empty()) {
             Some(error) => Err(error),
             None => Ok(flight.listen(ctx.deadline)),
         }

@@ -85,7 +85,7 @@ impl Wire for Anthropic {
         let mut draft = Draft::default();
         read_head(&body, &mut draft);
         let texts = blocks.iter().filter(|block| block["type"] == "text").filter_map(|block| block["text"].as_str());
-        draft.text = texts.collect();
+        draft.say(&texts.collect::<String>());
         read_end(&body, &mut draft)?;
         draft.answer(&req.model)
     }
@@ -99,10 +99,10 @@ impl Wire for Anthropic {
         match body["type"].as_str() {
             Some("message_start") => read_head(&body["message"], draft),
             Some("content_block_start") if body["content_block"]["type"] == "text" => {
-                draft.text.push_str(body["content_block"]["text"].as_str().unwrap_or_default());
+                draft.say(body["content_block"]["text"].as_str().unwrap_or_default());
             }
             Some("content_block_delta") if body["delta"]["type"] == "text_delta" => {
-                draft.text.push_str(body["delta"]["text"].as_str().unwrap_or_default());
+                draft.say(body["delta"]["text"].as_str().unwrap_or_default());
             }
             Some("message_delta") => {
                 // The figures here are totals, and those of the start that it does not repeat still hold.
@@ -156,7 +156,7 @@ fn read_end(message: &Value, draft: &mut Draft) -> Result<()> {
     draft.finish = match message["stop_reason"].as_str() {
         None => return Ok(()),
         Some("max_tokens" | "model_context_window_exceeded") => Some(Finish::Length),
-        Some("refusal") if draft.text.trim().is_empty() => {
+        Some("refusal") if draft.spoken().trim().is_empty() => {
             let why = &message["stop_details"];
             let why = [&why["explanation"], &why["category"]].into_iter().find_map(Value::as_str);
             return Err(declined(why.unwrap_or("it gave no reason")));

@@ -181,14 +181,14 @@ fn read_piece(body: &Value, draft: &mut Draft) -> Result<()> {
     let candidate = &body["candidates"][0];
     let parts = candidate["content"]["parts"].as_array().into_iter().flatten();
     let spoken = parts.filter(|part| part["thought"] != true).filter_map(|part| part["text"].as_str());
-    draft.text.extend(spoken);
+    draft.say(&spoken.collect::<String>());
     draft.finish = match candidate["finishReason"].as_str() {
         None => return Ok(()),
         Some("MAX_TOKENS") => Some(Finish::Length),
         Some("MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL") => {
             return Err(Error::new(ErrorKind::Garbled, "the model called a tool, although it was given none"));
         }
-        Some("OTHER" | "FINISH_REASON_UNSPECIFIED" | "NO_IMAGE") if draft.text.trim().is_empty() => {
+        Some("OTHER" | "FINISH_REASON_UNSPECIFIED" | "NO_IMAGE") if draft.spoken().trim().is_empty() => {
             return Err(broken_off("the backend gives no reason"));
         }
         Some("STOP" | "OTHER" | "FINISH_REASON_UNSPECIFIED" | "NO_IMAGE") => Some(Finish::Stop),

@@ -59,15 +59,17 @@ impl Wire for MistralOcr {
         let Some(pages) = body["pages"].as_array() else {
             return Err(Error::new(ErrorKind::Garbled, "reading the answer: it has no pages"));
         };
-        let mut draft = Draft { model: body["model"].as_str().map(str::to_owned), ..Draft::default() };
+        let mut draft = Draft::default();
+        draft.model = body["model"].as_str().map(str::to_owned);
         draft.usage = usage(&body["usage_info"], req.task);
         let read: Vec<String> = pages.iter().map(page_text).filter(|text| !text.is_empty()).collect();
         let text = read.join("\n\n");
-        draft.text = match (&req.output, req.task) {
+        let said = match (&req.output, req.task) {
             (Output::Json(_), Task::Extract) => annotation(&body["document_annotation"])?,
             (Output::Json(_), _) => json!({"detected_text": text}).to_string(),
             (Output::Text, _) => text,
         };
+        draft.say(&said);
         if let Some(image) = req.images().next() {
             let size = (image.width(), image.height());
             draft.blocks = pages.iter().flat_map(|page| blocks(page, size)).collect();

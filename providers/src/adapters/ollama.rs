@@ -158,7 +158,7 @@ fn read_line(body: &Value, draft: &mut Draft) -> Result<()> {
     if let Some(model) = body["model"].as_str() {
         draft.model = Some(model.to_owned());
     }
-    draft.text.push_str(body["message"]["content"].as_str().unwrap_or_default());
+    draft.say(body["message"]["content"].as_str().unwrap_or_default());
     if body["done"] == true {
         draft.done = true;
         draft.finish = Some(if body["done_reason"] == "length" { Finish::Length } else { Finish::Stop });

@@ -101,7 +101,7 @@ impl<W: Wire> Reading<W> {
                 }
                 outcome => outcome?,
             }
-            if self.draft.text.len() > LARGEST_ANSWER {
+            if self.draft.said() > LARGEST_ANSWER {
                 return Err(too_long(&self.id, LARGEST_ANSWER));
             }
             let fresh = self.draft.spoken().get(self.passed_on..).unwrap_or_default();

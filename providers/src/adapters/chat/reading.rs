@@ -28,7 +28,7 @@ pub(super) fn choice(choice: &Value, said: &Value, draft: &mut Draft) -> Result<
     if let Some(refusal) = said["refusal"].as_str().filter(|text| !text.is_empty()) {
         return Err(declined(refusal));
     }
-    draft.text.push_str(&content_text(&said["content"])?);
+    draft.say(&content_text(&said["content"])?);
     let reason = &choice["finish_reason"];
     // Some servers write an empty reason until there is one.
     if reason.is_null() || reason == "" {
