@@ -154,6 +154,7 @@ impl From<Error> for Failure {
         };
         let (passing, retry_after) = match error.retry_verdict() {
             Retry::Never => (matches!(code, Code::UpstreamTimeout), None),
+            Retry::Once => (true, None),
             Retry::Later(wait) | Retry::Spent(wait) => (true, wait),
         };
         let advice = error.advice().map_or_else(|| advice_for(code, passing), |advice| Some(advice.to_owned()));

@@ -375,7 +375,10 @@ async fn aloud(
     while let Some(chunk) = stream.next().await {
         match chunk? {
             Chunk::Delta(text) => speech.say(&text, ctx.deadline).await,
-            Chunk::End(answer) => return Ok(*answer),
+            Chunk::End(answer) => {
+                speech.end(ctx.deadline).await;
+                return Ok(*answer);
+            }
         }
     }
     Err(Error::new(ErrorKind::Internal, "the answer broke off inside this program"))

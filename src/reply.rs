@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use vision_providers::answer::{Answer, Finish, Rect, TextBlock, Usage};
 use vision_providers::estimate::Estimate;
-use vision_providers::price::MicroUsd;
+use vision_providers::price::{MicroUsd, Price};
 use vision_providers::request::{Output, Task};
 
 use crate::clean;
@@ -103,21 +103,17 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
     let Outcome { index, ready, answer, estimate } = outcome;
     let index = *index;
     let candidate = &plan.candidates[index];
-    let answered = candidate.provider.card(answer.model.as_str());
-    let price = answered.price.or(candidate.card.price);
+    // A server may call its model something else; then it is the model that was asked whose price is known.
+    let answered = candidate.provider.models().iter().find(|card| card.is_called(answer.model.as_str()));
+    let price = answered.and_then(|card| card.price).or(candidate.card.price);
     let mut warnings = answer.warnings.clone();
     let guessed = estimate.filter(|_| answer.usage.is_none()).map(|estimate| estimate.usage(&answer.text));
     if guessed.is_some() {
         warnings.push("the backend reported no usage: tokens and cost are estimates".into());
     }
     let usage = answer.usage.or(guessed);
-    let cost = match (answer.cached, price, &usage) {
-        (true, ..) => Some(MicroUsd::default()),
-        // The vendor's own account is better than ours.
-        (false, _, Some(Usage { billed: Some(billed), .. })) => Some(*billed),
-        (false, Some(price), Some(usage)) => Some(price.of(usage)),
-        _ => None,
-    };
+    let cost = if answer.cached { Some(MicroUsd::default()) } else { cost(price, usage.iter().chain(&answer.earlier)) };
+    let usage = usage.map(|usage| answer.earlier.iter().fold(usage, |sum, earlier| sum.and(*earlier)));
     let passed_over = plan.skipped.iter().filter(|skipped| skipped.before <= index);
     warnings.extend(passed_over.map(Skipped::warning));
     if index > 0 {
@@ -148,6 +144,14 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
         route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan), estimate: *estimate },
         images: Vec::new(),
     })
+}
+
+/// What these calls cost, each on its own: prices depend on how long a request is. `None` when that is not known.
+fn cost<'a>(price: Option<Price>, calls: impl Iterator<Item = &'a Usage>) -> Option<MicroUsd> {
+    // The vendor's own account is better than ours.
+    let mut costs = calls.map(|usage| usage.billed.or_else(|| Some(price?.of(usage)))).peekable();
+    costs.peek()?;
+    costs.try_fold(MicroUsd::default(), |sum, cost| Some(MicroUsd(sum.0 + cost?.0)))
 }
 
 fn skipped(plan: &Plan) -> Vec<(String, &'static str)> {

@@ -57,6 +57,8 @@ impl<'a> Unfolding<'a> {
                 }
                 Ok(sum)
             }
+            // Yes or no is a schema too.
+            Value::Bool(_) => Ok(1),
             _ => Ok(0),
         }
     }

@@ -1,7 +1,8 @@
 //! An answer as people read it while it is being given.
 //!
 //! Answers to our own tasks travel as JSON; what is passed on of them is the text inside, as it comes, under the heading
-//! that the whole answer has too. It is a preview: what counts is the reply at the end.
+//! that the whole answer has too. It is a preview: what counts is the reply at the end. Data after a caller's schema is
+//! not previewed: it is judged as a whole, and half of it is of no use.
 
 use std::mem::take;
 
@@ -14,6 +15,9 @@ use crate::clean;
 /// What stands between a description and the text that was read.
 pub const HEADING: &str = "Text in the image:";
 
+/// Bytes that may be held back: enough for any cluster of joined characters.
+const LONGEST_HELD: usize = 64;
+
 /// Where pieces of an answer go. A listener who has left is no reason to stop: the reply is still wanted.
 pub type Listener = mpsc::Sender<String>;
 
@@ -22,6 +26,8 @@ pub type Listener = mpsc::Sender<String>;
 pub struct Speech<'a> {
     listener: &'a Listener,
     form: Form,
+    /// The end of what was said, while what follows decides whether it may stay.
+    held: String,
     begun: bool,
 }
 
@@ -30,6 +36,7 @@ enum Form {
     /// As it comes.
     Plain,
     Members(Members),
+    Silent,
 }
 
 impl<'a> Speech<'a> {
@@ -38,9 +45,10 @@ impl<'a> Speech<'a> {
     pub fn new(listener: &'a Listener, task: Task) -> Self {
         let form = match task {
             Task::Describe | Task::Ocr => Form::Members(Members::default()),
-            Task::Ask | Task::Extract => Form::Plain,
+            Task::Ask => Form::Plain,
+            Task::Extract => Form::Silent,
         };
-        Self { listener, form, begun: false }
+        Self { listener, form, held: String::new(), begun: false }
     }
 
     /// Passes on what can be said after this piece.
@@ -48,8 +56,24 @@ impl<'a> Speech<'a> {
         let text = match &mut self.form {
             Form::Plain => piece.to_owned(),
             Form::Members(members) => members.read(piece),
+            Form::Silent => return,
         };
-        let text = clean::text(&text);
+        let text = take(&mut self.held) + &text;
+        // A joiner is kept between two characters of a script that needs it, so both have to be there.
+        let end = text.trim_end_matches(|c: char| c > '\u{2ff}').len();
+        let (now, later) = text.split_at(if text.len() - end > LONGEST_HELD { text.len() } else { end });
+        later.clone_into(&mut self.held);
+        self.pass_on(now, deadline).await;
+    }
+
+    /// Passes on what was held back.
+    pub async fn end(&mut self, deadline: Instant) {
+        let rest = take(&mut self.held);
+        self.pass_on(&rest, deadline).await;
+    }
+
+    async fn pass_on(&mut self, text: &str, deadline: Instant) {
+        let text = clean::text(text);
         if !text.is_empty() {
             self.begun = true;
             let _ = timeout_at(deadline, self.listener.send(text)).await;
@@ -203,6 +227,23 @@ mod tests {
         check(r#"{"description":"A cat","detected_text":""}"#, "A cat");
         check("```json\n{\"description\":\"A cat\"}\n```", "A cat");
         check(r#"{"n": 1, "description":"A cat"}"#, "A cat");
+    }
+
+    #[tokio::test]
+    async fn joined_characters_stay_joined_across_pieces() {
+        let (listener, mut heard) = mpsc::channel(16);
+        let mut speech = Speech::new(&listener, Task::Ask);
+        let soon = Instant::now() + std::time::Duration::from_secs(5);
+        for piece in ["a 👩", "\u{200d}", "💻 and ", "漢字"] {
+            speech.say(piece, soon).await;
+        }
+        speech.end(soon).await;
+        drop(listener);
+        let mut all = String::new();
+        while let Some(text) = heard.recv().await {
+            all.push_str(&text);
+        }
+        assert_eq!(all, "a 👩\u{200d}💻 and 漢字");
     }
 
     #[test]

@@ -119,6 +119,8 @@ pub struct Answer {
     pub model: ModelId,
     /// Absent when the backend reported none.
     pub usage: Option<Usage>,
+    /// What earlier calls took that were made for this answer: each is billed on its own.
+    pub earlier: Vec<Usage>,
     pub finish: Finish,
     /// Text with places, from backends that know them.
     pub blocks: Vec<TextBlock>,
@@ -140,6 +142,7 @@ impl Answer {
             text: text.into(),
             model,
             usage: None,
+            earlier: Vec::new(),
             finish: Finish::Stop,
             blocks: Vec::new(),
             warnings: Vec::new(),

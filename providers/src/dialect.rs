@@ -4,6 +4,8 @@
 //! gateway holds every answer to the caller's own schema anyway. What may not happen is that a dialect forbids an
 //! answer that the caller allows. A schema that cannot be said without that is not enforced but asked for in words.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::answer::Answer;
@@ -120,42 +122,60 @@ const LIMITS: [&str; 16] = [
     "maxContains",
 ];
 
+/// A schema in a vendor's dialect.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) schema: Value,
+    /// It was put inside an object: vendors enforce nothing else at the top.
+    pub(crate) wrapped: bool,
+}
+
 impl Dialect {
     /// The schema in this dialect; `None` when saying it would forbid answers that the caller allows.
-    pub(crate) fn say(&self, schema: &Value) -> Option<Value> {
-        let said = self.node(schema, true)?;
+    pub(crate) fn say(&self, schema: &Value) -> Option<Said> {
+        // A definition may be used where several objects are possible, and then a null in it cannot be told apart.
+        let apart = !has_rival_objects(schema, schema);
+        let said = self.node(schema, &Place { root: schema, apart })?;
         let is_object = said["type"] == "object";
-        if is_object || self.objects == Objects::Any { Some(said) } else { wrapped(said) }
+        if is_object || self.objects == Objects::Any {
+            return Some(Said { schema: said, wrapped: false });
+        }
+        Some(Said { schema: wrapped(said)?, wrapped: true })
     }
 
-    fn node(&self, schema: &Value, apart: bool) -> Option<Value> {
+    fn node(&self, schema: &Value, place: &Place<'_>) -> Option<Value> {
         let Value::Object(members) = schema else {
             return (self.objects == Objects::Any).then(|| schema.clone());
         };
+        if let Some(target) = schema.get("$ref") {
+            // What stands beside a reference only narrows it, and vendors refuse it.
+            let inside = target.as_str().is_some_and(|target| target.starts_with("#/$defs/"));
+            return self.reference(schema, inside, place);
+        }
         let mut said = Map::new();
         let mut limits = Vec::new();
         for (name, value) in members {
             let known = self.keeps.contains(&name.as_str());
             match name.as_str() {
-                "$ref" if !value.as_str()?.starts_with("#/$defs/") => return None,
-                "properties" | "$defs" | "definitions" if known => {
+                "properties" | "$defs" if known => {
                     let inner = value.as_object()?.iter();
-                    let inner = inner.map(|(key, inner)| Some((key.clone(), self.node(inner, apart)?)));
+                    let inner = inner.map(|(key, inner)| Some((key.clone(), self.node(inner, place)?)));
                     said.insert(name.clone(), Value::Object(inner.collect::<Option<_>>()?));
                 }
                 "items" if known => {
-                    said.insert(name.clone(), self.node(value, apart)?);
+                    said.insert(name.clone(), self.node(value, place)?);
                 }
                 "anyOf" | "oneOf" | "prefixItems" if known => {
-                    let inner = value.as_array()?.iter().map(|inner| self.node(inner, false));
+                    let inner = value.as_array()?.iter().map(|inner| self.node(inner, place));
                     said.insert(name.clone(), Value::Array(inner.collect::<Option<_>>()?));
                 }
-                "const" if !known => {
-                    said.insert("enum".into(), json!([value]));
-                }
+                // Without the one, the other would forbid what the caller allows.
+                "additionalProperties" if schema.get("patternProperties").is_some() => {}
+                "enum" | "const" if known => self.values(name, value, &mut said, &mut limits),
                 _ if known => {
                     said.insert(name.clone(), value.clone());
                 }
+                "const" => self.values("enum", &json!([value]), &mut said, &mut limits),
                 word if REMARKS.contains(&word) => {}
                 word if LIMITS.contains(&word) => limits.push(format!("{word}: {value}")),
                 // Without this, the rest would say something else.
@@ -164,7 +184,46 @@ impl Dialect {
             }
         }
         describe(&mut said, &limits);
-        if is_object(schema) { self.object(schema, said, apart) } else { Some(Value::Object(said)) }
+        if is_object(schema) {
+            return self.object(schema, said, place.apart);
+        }
+        // Strict modes want to be told a type, or alternatives that have one.
+        let told = ["type", "anyOf"].iter().any(|key| said.contains_key(*key));
+        (told || self.objects == Objects::Any).then_some(Value::Object(said))
+    }
+
+    /// A reference, alone; at the top of a schema the definitions go with it.
+    fn reference(&self, schema: &Value, inside: bool, place: &Place<'_>) -> Option<Value> {
+        if !inside && self.objects != Objects::Any {
+            return None;
+        }
+        let mut said = json!({"$ref": schema["$ref"]});
+        if let Some(definitions) = schema.get("$defs").filter(|_| std::ptr::eq(schema, place.root)) {
+            let inner =
+                definitions.as_object()?.iter().map(|(key, inner)| Some((key.clone(), self.node(inner, place)?)));
+            said["$defs"] = Value::Object(inner.collect::<Option<_>>()?);
+        }
+        Some(said)
+    }
+
+    /// Possible values, with the type that they have: strict modes want it said, and Gemini knows lists of texts and
+    /// numbers only.
+    fn values(&self, name: &str, value: &Value, said: &mut Map<String, Value>, limits: &mut Vec<String>) {
+        let one = [value.clone()];
+        let values = if name == "enum" { value.as_array().map_or(&[][..], Vec::as_slice) } else { &one };
+        let mut types: Vec<&str> = values.iter().map(type_of).collect();
+        types.sort_unstable();
+        types.dedup();
+        if !said.contains_key("type") && !types.is_empty() {
+            let kind = if types.len() == 1 { json!(types[0]) } else { json!(types) };
+            said.insert("type".into(), kind);
+        }
+        let plain = types.iter().all(|kind| ["string", "number", "integer"].contains(kind));
+        if plain || self.objects != Objects::Any {
+            said.insert(name.to_owned(), value.clone());
+        } else {
+            limits.push(format!("{name}: {value}"));
+        }
     }
 
     fn object(&self, schema: &Value, mut said: Map<String, Value>, apart: bool) -> Option<Value> {
@@ -176,7 +235,7 @@ impl Dialect {
         }
         let optional: Vec<String> = optional(schema).map(str::to_owned).collect();
         if self.objects == Objects::Whole {
-            // In one of several alternatives, a null could not be told from a member that is not there.
+            // Where several objects are possible, a null could not be told from a member that is not there.
             if !optional.is_empty() && !apart {
                 return None;
             }
@@ -189,6 +248,37 @@ impl Dialect {
             said.insert("required".into(), json!(names));
         }
         Some(Value::Object(said))
+    }
+}
+
+/// Where in a schema a node stands.
+struct Place<'a> {
+    root: &'a Value,
+    /// Nowhere in the schema are two objects possible in one place.
+    apart: bool,
+}
+
+/// Whether somewhere in the schema one of several objects is possible.
+fn has_rival_objects(root: &Value, schema: &Value) -> bool {
+    let rivals = ["anyOf", "oneOf"].iter().filter_map(|key| schema[*key].as_array());
+    let mut objects = rivals.map(|list| list.iter().filter(|inner| is_object(resolved(root, inner))).count());
+    objects.any(|count| count > 1)
+        || match schema {
+            Value::Object(members) => members.values().any(|inner| has_rival_objects(root, inner)),
+            Value::Array(items) => items.iter().any(|inner| has_rival_objects(root, inner)),
+            _ => false,
+        }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 
@@ -222,38 +312,58 @@ fn is_object(schema: &Value) -> bool {
 
 /// The properties of an object that may be absent.
 fn optional(schema: &Value) -> impl Iterator<Item = &str> {
-    let required = schema["required"].as_array();
-    let is_required = move |name: &str| required.is_some_and(|names| names.iter().any(|it| it == name));
+    let required: HashSet<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let names = schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str);
-    names.filter(move |name| !is_required(name))
+    names.filter(move |name| !required.contains(name))
 }
 
 /// The answer in the caller's own terms: without the wrapping of [`Dialect::say`], and with members absent where null
-/// was said for want of another way.
-pub(crate) fn settled(output: &Output, answer: Answer) -> Answer {
+/// was said for want of another way. It may take a while, so it belongs on a thread that may be busy.
+pub(crate) fn settled(output: &Output, wrapped: bool, answer: Answer) -> Answer {
     let Output::Json(Schema { value: schema, .. }) = output else { return answer };
-    let Ok(mut value) = serde_json::from_str::<Value>(&answer.text) else { return answer };
+    let Some(mut value) = json_in(&answer.text) else { return answer };
     let before = value.clone();
-    if !is_object(schema) && value.as_object().is_some_and(|members| members.len() == 1) {
+    if wrapped && value.as_object().is_some_and(|members| members.len() == 1) {
         value = value.get_mut("value").map_or(before.clone(), Value::take);
     }
     without_nulls(schema, schema, &mut value);
     if value == before { answer } else { Answer { text: value.to_string(), ..answer } }
 }
 
+/// The JSON in a text: the whole of it, what a fence holds, or what lies between the first and the last bracket.
+#[must_use]
+pub fn json_in(text: &str) -> Option<Value> {
+    let text = text.trim();
+    let fenced = || {
+        let inside = text.split_once("```")?.1;
+        let inside = inside.strip_prefix("json").unwrap_or(inside);
+        serde_json::from_str(inside.split("```").next()?.trim()).ok()
+    };
+    let between = |open: char, close: char| serde_json::from_str(text.get(text.find(open)?..=text.rfind(close)?)?).ok();
+    let bracketed = || match (text.find('{'), text.find('[')) {
+        (Some(brace), Some(bracket)) if bracket < brace => between('[', ']').or_else(|| between('{', '}')),
+        _ => between('{', '}').or_else(|| between('[', ']')),
+    };
+    serde_json::from_str(text).ok().or_else(fenced).or_else(bracketed)
+}
+
 fn without_nulls(root: &Value, schema: &Value, value: &mut Value) {
-    let schema = resolved(root, schema);
+    let schema = chosen(root, resolved(root, schema), value);
     match value {
         Value::Object(members) => {
-            let absent: Vec<&str> = optional(schema)
-                .filter(|name| members.get(*name).is_some_and(Value::is_null))
-                .filter(|name| !takes_null(root, &schema["properties"][*name]))
-                .collect();
-            for name in absent {
-                members.remove(name);
+            let Some(properties) = schema["properties"].as_object() else { return };
+            let nulls: Vec<String> =
+                members.iter().filter(|(_, member)| member.is_null()).map(|(name, _)| name.clone()).collect();
+            let required: HashSet<&str> =
+                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            for name in nulls.iter().filter(|name| !required.contains(name.as_str())) {
+                if properties.get(name).is_some_and(|inner| !takes_null(root, inner)) {
+                    members.remove(name);
+                }
             }
             for (name, member) in members {
-                if let Some(inner) = schema["properties"].get(name) {
+                if let Some(inner) = properties.get(name) {
                     without_nulls(root, inner, member);
                 }
             }
@@ -266,6 +376,21 @@ fn without_nulls(root: &Value, schema: &Value, value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// The one alternative that a value of this kind can follow, where there is one.
+fn chosen<'a>(root: &'a Value, schema: &'a Value, value: &Value) -> &'a Value {
+    let alternatives = ["anyOf", "oneOf"].iter().filter_map(|key| schema[*key].as_array()).flatten();
+    let fits = |inner: &&Value| match value {
+        Value::Object(_) => is_object(inner),
+        Value::Array(_) => inner.get("items").is_some(),
+        _ => false,
+    };
+    let mut fitting = alternatives.map(|inner| resolved(root, inner)).filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => one,
+        _ => schema,
     }
 }
 
@@ -306,7 +431,7 @@ pub(crate) fn worded(req: &VisionRequest, enforced: bool) -> Vec<Message> {
 }
 
 /// The schema to enforce, in the dialect; `None` when there is none, or it can only be asked for in words.
-pub(crate) fn enforced(req: &VisionRequest, mode: JsonMode, dialect: &Dialect) -> Option<Value> {
+pub(crate) fn enforced(req: &VisionRequest, mode: JsonMode, dialect: &Dialect) -> Option<Said> {
     match &req.output {
         Output::Json(schema) if mode == JsonMode::Schema => dialect.say(&schema.value),
         _ => None,
@@ -315,13 +440,15 @@ pub(crate) fn enforced(req: &VisionRequest, mode: JsonMode, dialect: &Dialect) -
 
 /// A schema as chat completions name it: strict where its dialect can say all of it, else as it is, which vendors follow
 /// less closely. `None` for what is no object at its top: servers refuse it, strict or not.
-pub(crate) fn schema_format(schema: &Schema) -> Option<Value> {
-    let (value, strict) = match STRICT.say(&schema.value) {
-        Some(value) => (value, true),
-        None => ((*schema.value).clone(), false),
+pub(crate) fn schema_format(schema: &Schema) -> Option<Said> {
+    let strict = STRICT.say(&schema.value);
+    let (strict, said) = match strict {
+        Some(said) => (true, said),
+        None => (false, Said { schema: (*schema.value).clone(), wrapped: false }),
     };
-    let format = json!({"name": schema.name, "strict": strict, "schema": value});
-    (value["type"] == "object").then(|| json!({"type": "json_schema", "json_schema": format}))
+    let format = json!({"name": schema.name, "strict": strict, "schema": said.schema});
+    let format = json!({"type": "json_schema", "json_schema": format});
+    (said.schema["type"] == "object").then_some(Said { schema: format, wrapped: said.wrapped })
 }
 
 #[cfg(test)]
@@ -337,17 +464,22 @@ mod tests {
 
     fn settle(schema: &Value, text: &str) -> String {
         let output = Output::Json(Schema { name: "x".into(), value: Arc::new(schema.clone()) });
-        settled(&output, Answer::new(text, ModelId::from("m"))).text
+        let wrapped = STRICT.say(schema).is_some_and(|said| said.wrapped);
+        settled(&output, wrapped, Answer::new(text, ModelId::from("m"))).text
+    }
+
+    fn say(dialect: &Dialect, schema: &Value) -> Option<Value> {
+        dialect.say(schema).map(|said| said.schema)
     }
 
     #[test]
     fn what_is_strict_already_is_left_alone() {
         let inner = closed(&json!({"b": {"type": ["string", "null"]}}), &["b"]);
         let schema = closed(&json!({"a": {"type": "array", "items": inner, "minItems": 1}}), &["a"]);
-        assert_eq!(STRICT.say(&schema), Some(schema.clone()));
+        assert_eq!(say(&STRICT, &schema), Some(schema.clone()));
         let without = closed(&json!({"a": {"type": "array", "items": inner, "description": "(minItems: 1)"}}), &["a"]);
-        assert_eq!(CLAUDE.say(&schema), Some(without));
-        assert_eq!(GEMINI.say(&schema), Some(schema));
+        assert_eq!(say(&CLAUDE, &schema), Some(without));
+        assert_eq!(say(&GEMINI, &schema), Some(schema));
     }
 
     #[test]
@@ -363,7 +495,8 @@ mod tests {
             assert_eq!((STRICT.say(&open), CLAUDE.say(&open)), (None, None), "{open}");
         }
         let open = json!({"type": "object", "properties": {"a": {"const": 1}}, "default": {}});
-        assert_eq!(GEMINI.say(&open), Some(json!({"type": "object", "properties": {"a": {"enum": [1]}}})));
+        let said = json!({"type": "object", "properties": {"a": {"type": "integer", "enum": [1]}}});
+        assert_eq!(say(&GEMINI, &open), Some(said));
     }
 
     #[test]
@@ -374,21 +507,65 @@ mod tests {
             &["lines"],
         );
         schema["$defs"] = json!({"money": {"type": "number"}});
-        let said = STRICT.say(&schema).expect("can be said");
-        assert_eq!(said["required"], json!(["lines", "note", "total"]));
+        let said = say(&STRICT, &schema).expect("can be said");
+        assert_eq!(said["required"], json!(["total", "note", "lines"]));
         assert_eq!(said["properties"]["total"], json!({"anyOf": [{"$ref": "#/$defs/money"}, {"type": "null"}]}));
-        assert_eq!(said["properties"]["lines"]["items"]["required"], json!(["amount", "text"]));
-        assert_eq!(CLAUDE.say(&schema).expect("can be said")["required"], json!(["lines"]));
+        assert_eq!(said["properties"]["lines"]["items"]["required"], json!(["text", "amount"]));
+        assert_eq!(say(&CLAUDE, &schema).expect("can be said")["required"], json!(["lines"]));
         let answer = r#"{"lines":[{"text":"a","amount":null},{"text":"b","amount":2}],"note":null,"total":null}"#;
-        assert_eq!(settle(&schema, answer), r#"{"lines":[{"text":"a"},{"amount":2,"text":"b"}],"note":null}"#);
-        let alternative = closed(&json!({"a": {"anyOf": [line, {"type": "null"}]}}), &["a"]);
-        assert_eq!(STRICT.say(&alternative), None);
+        assert_eq!(settle(&schema, answer), r#"{"lines":[{"text":"a"},{"text":"b","amount":2}],"note":null}"#);
+    }
+
+    #[test]
+    fn a_null_is_told_apart_where_only_one_object_is_possible() {
+        let line = closed(&json!({"zip": {"type": "string"}, "street": {"type": "string"}}), &["street"]);
+        let mut schema = closed(&json!({"to": {"anyOf": [{"$ref": "#/$defs/line"}, {"type": "null"}]}}), &["to"]);
+        schema["$defs"] = json!({"line": line});
+        assert!(STRICT.say(&schema).is_some());
+        assert_eq!(settle(&schema, r#"{"to":{"street":"a","zip":null}}"#), r#"{"to":{"street":"a"}}"#);
+        let other = closed(&json!({"box": {"type": "string"}}), &["box"]);
+        schema["properties"]["to"] = json!({"anyOf": [{"$ref": "#/$defs/line"}, other]});
+        assert_eq!(STRICT.say(&schema), None);
+    }
+
+    #[test]
+    fn what_vendors_refuse_is_said_in_another_way() {
+        let with = |member: Value| {
+            let mut schema = closed(&json!({"a": member}), &["a"]);
+            schema["$defs"] = json!({"d": {"type": "string"}});
+            schema
+        };
+        let member = |dialect, member: Value| say(dialect, &with(member)).map(|said| said["properties"]["a"].clone());
+        let reference = json!({"$ref": "#/$defs/d", "description": "x"});
+        assert_eq!(member(&STRICT, reference.clone()), Some(json!({"$ref": "#/$defs/d"})));
+        assert_eq!(member(&GEMINI, reference), Some(json!({"$ref": "#/$defs/d"})));
+        assert_eq!(member(&STRICT, json!({"description": "anything"})), None);
+        assert_eq!(member(&STRICT, json!({"const": "x"})), Some(json!({"const": "x", "type": "string"})));
+        let maybe = json!({"enum": ["x", null]});
+        assert_eq!(member(&STRICT, maybe.clone()), Some(json!({"enum": ["x", null], "type": ["null", "string"]})));
+        let said = json!({"type": ["null", "string"], "description": "(enum: [\"x\",null])"});
+        assert_eq!(member(&GEMINI, maybe), Some(said));
+        let open = json!({"type": "object", "additionalProperties": false, "patternProperties": {"^x": {}}});
+        assert_eq!(say(&GEMINI, &open), Some(json!({"type": "object"})));
+    }
+
+    #[test]
+    fn json_is_found_in_fences_and_prose() {
+        for (text, expected) in [
+            ("```json\n{\"a\": 1}\n```", json!({"a": 1})),
+            ("Sure: [1, 2] and so on", json!([1, 2])),
+            ("Sure: {\"a\": [1]}.", json!({"a": [1]})),
+            ("null", Value::Null),
+        ] {
+            assert_eq!(json_in(text), Some(expected), "{text}");
+        }
+        assert_eq!(json_in("no"), None);
     }
 
     #[test]
     fn what_is_no_object_travels_inside_one() {
         let schema = json!({"type": "array", "items": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": "string"}}});
-        let said = STRICT.say(&schema).expect("can be said");
+        let said = say(&STRICT, &schema).expect("can be said");
         assert_eq!(said["properties"]["value"], json!({"type": "array", "items": {"$ref": "#/$defs/a"}}));
         assert_eq!(said["$defs"]["a"], json!({"type": "string"}));
         assert_eq!(settle(&schema, r#"{"value":["x"]}"#), r#"["x"]"#);

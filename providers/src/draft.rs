@@ -18,6 +18,8 @@ pub struct Draft {
     /// Nothing comes after this: the connection need not be read to its end.
     pub done: bool,
     pub blocks: Vec<TextBlock>,
+    /// What the model said instead of an answer.
+    pub refusal: String,
 }
 
 /// Where in the text the answer begins, as far as that is known, and how much of it was looked at for that: a stream
@@ -112,6 +114,24 @@ impl Draft {
         }
     }
 
+    /// The answer of a stream that has ended. A connection that just closes is no end; a terminator without a reason may
+    /// be one, and the answer says so.
+    ///
+    /// # Errors
+    /// As [`Self::answer`], and when the stream stopped in the middle.
+    pub fn whole(self, asked: &ModelId) -> Result<Answer> {
+        let reason = self.finish;
+        if reason.is_none() && (!self.done || self.spoken().trim().is_empty()) {
+            return Err(broken_off("the stream stopped without saying why"));
+        }
+        let mut answer = self.answer(asked)?;
+        if reason.is_none() {
+            answer.partial = true;
+            answer.warnings.push("the backend did not say whether its answer is complete".into());
+        }
+        Ok(answer)
+    }
+
     /// The answer that this draft is.
     ///
     /// # Errors
@@ -119,7 +139,15 @@ impl Draft {
     pub fn answer(self, asked: &ModelId) -> Result<Answer> {
         let finish = self.finish.unwrap_or(Finish::Stop);
         let ended = Self { finish: Some(finish), ..self };
-        let text = ended.spoken().to_owned();
+        if !ended.refusal.is_empty() {
+            return Err(declined(&ended.refusal));
+        }
+        let (open, close) = THOUGHT;
+        // Some servers keep the opening mark to themselves.
+        let text = match ended.spoken().split_once(close) {
+            Some((thought, said)) if !thought.contains(open) => said.trim_start().to_owned(),
+            _ => ended.spoken().to_owned(),
+        };
         if text.trim().is_empty() {
             return Err(nothing_said(finish));
         }
@@ -180,6 +208,14 @@ mod tests {
         }
         assert_eq!(draft("<th", Some(Finish::Stop)).spoken(), "<th");
         assert_eq!(draft("<th", None).spoken(), "");
+    }
+
+    #[test]
+    fn a_thought_whose_beginning_is_missing_is_no_answer() {
+        let answered =
+            |text: &str| draft(text, Some(Finish::Stop)).answer(&ModelId::from("m")).expect("an answer").text;
+        assert_eq!(answered("hm, a cat.\n</think>\n\na cat"), "a cat");
+        assert_eq!(answered("the tags <think> and </think>"), "the tags <think> and </think>");
     }
 
     #[test]

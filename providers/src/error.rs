@@ -3,6 +3,7 @@
 //! It is not the error that callers of the gateway see: the gateway maps [`ErrorKind`] to its public codes once, at
 //! its edge, so that a vendor's words never decide a caller's program flow.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ impl ErrorKind {
 pub enum Retry {
     /// It would fail again, or it might be billed twice.
     Never,
+    /// One more try and no other: it may have been billed, or the backend may still be at work.
+    Once,
     /// It may pass; the backend may have said how long to wait.
     Later(Option<Duration>),
     /// It was worth trying again, and the tries are used up.
@@ -166,6 +169,14 @@ impl Error {
         self
     }
 
+    /// The same without runs of words that somebody said: vendors repeat what they were asked, and what people ask is
+    /// nobody else's business.
+    #[must_use]
+    pub fn without_echo(mut self, said: &str) -> Self {
+        self.0.message = without_runs(&self.0.message, said);
+        self
+    }
+
     /// What kind of failure it was.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -197,6 +208,32 @@ impl Error {
     }
 }
 
+/// Words in a row that make an echo.
+const RUN: usize = 4;
+
+fn without_runs(text: &str, said: &str) -> String {
+    let plain = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let spoken: Vec<String> = said.split_whitespace().map(plain).collect();
+    // A word or two stands in many a message.
+    let run = if said.trim().len() < 8 { 0 } else { RUN.min(spoken.len()) };
+    let runs: HashSet<&[String]> = if run == 0 { HashSet::new() } else { spoken.windows(run).collect() };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let plains: Vec<String> = words.iter().map(|word| plain(word)).collect();
+    let mut echoed = vec![false; words.len()];
+    for at in 0..(plains.len() + 1).saturating_sub(run.max(1)) {
+        if runs.contains(&plains[at..at + run]) {
+            echoed[at..at + run].fill(true);
+        }
+    }
+    if !echoed.contains(&true) {
+        return text.to_owned();
+    }
+    let kept = words.iter().zip(&echoed).map(|(word, echoed)| if *echoed { "…" } else { word });
+    let mut kept: Vec<&str> = kept.collect();
+    kept.dedup_by(|one, two| *one == "…" && *two == "…");
+    kept.join(" ")
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0.message)?;
@@ -221,5 +258,23 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_is_not_repeated() {
+        let error =
+            Error::new(ErrorKind::InvalidRequest, "400: bad prompt \"The patient Jane Roe has X.\" was refused");
+        let hushed = error.without_echo("Note: the patient Jane Roe has X. What now?");
+        assert_eq!(hushed.message(), "400: bad prompt … was refused");
+        let error = Error::new(ErrorKind::InvalidRequest, "cannot read 078-05-1120 here");
+        assert_eq!(error.without_echo("078-05-1120").message(), "cannot read … here");
+        let error = Error::new(ErrorKind::InvalidRequest, "the image is too large");
+        assert_eq!(error.clone().without_echo("What is in the image?").message(), error.message());
+        assert_eq!(error.clone().without_echo("").message(), error.message());
     }
 }

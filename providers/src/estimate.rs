@@ -39,7 +39,7 @@ impl Estimate {
         };
         let system = req.system.as_deref().map_or(0, self::words);
         let input_tokens = image_tokens + words.sum::<u64>() + system + schema;
-        let longest = req.sampling.max_output_tokens.or(card.limits.max_output_tokens);
+        let longest = card.parameters_for(&req.sampling).0.max_output_tokens.or(card.limits.max_output_tokens);
         let most = longest.zip(card.price).map(|(output, price)| {
             let pages = req.images().count() as u64;
             let (pages, annotated_pages) = if schema > 0 { (0, pages) } else { (pages, 0) };

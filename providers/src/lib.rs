@@ -81,7 +81,7 @@
 //!     }
 //!
 //!     fn probe(&self) -> Outgoing {
-//!         Outgoing { method: http::Method::GET, path: "/health".into(), body: Default::default() }
+//!         Outgoing { method: http::Method::GET, path: "/health".into(), body: Default::default(), wrapped: false }
 //!     }
 //!
 //!     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
@@ -145,7 +145,7 @@ pub mod wire;
 
 pub mod adapters;
 pub mod catalog;
-mod dialect;
+pub mod dialect;
 mod encode;
 pub mod http;
 #[cfg(feature = "testkit")]

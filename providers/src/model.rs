@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::parameters::Parameters;
 use crate::price::Price;
-use crate::request::{Detail, ModelId, Task, VisionRequest};
+use crate::request::{Detail, ModelId, Sampling, Task, VisionRequest};
 use crate::tokens::{Basis, TokenRule};
 
 /// How much of a size in pixels and bytes a model takes.
@@ -160,6 +160,20 @@ impl ModelCard {
         };
         let (width, height) = fitted(width, height, side.min(self.limits.max_side));
         self.tokens.seen(width, height, detail)
+    }
+
+    /// What of the wanted parameters is sent to this model, and a sentence for each that is not, or not as it was wanted.
+    #[must_use]
+    pub fn parameters_for(&self, wanted: &Sampling) -> (Sampling, Vec<String>) {
+        let (mut sent, mut notes) = self.parameters.fit(wanted);
+        let longest = self.limits.max_output_tokens.unwrap_or(u32::MAX);
+        if let Some(tokens) = sent.max_output_tokens {
+            if tokens > longest {
+                notes.push(format!("an answer of {tokens} tokens is longer than the model's {longest}"));
+            }
+            sent.max_output_tokens = Some(tokens.saturating_add(self.parameters.headroom(wanted.effort)).min(longest));
+        }
+        (sent, notes)
     }
 
     /// Refuses early, by name and number, what the backend would refuse late.

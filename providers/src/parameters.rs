@@ -30,14 +30,31 @@ impl Parameters {
     #[must_use]
     pub fn reasoning(&self, effort: Effort) -> Option<&str> {
         let last = self.reasoning.len().checked_sub(1)?;
-        let named = |name: &str| self.reasoning.iter().position(|word| word.eq_ignore_ascii_case(name));
         let index = match effort {
             Effort::Least => 0,
-            Effort::Low => named("low").unwrap_or(last / 3),
-            Effort::Medium => named("medium").unwrap_or(last * 2 / 3),
-            Effort::High => named("high").unwrap_or(last),
+            Effort::Low => self.named("low").unwrap_or(last / 3),
+            Effort::Medium => self.named("medium").unwrap_or(last * 2 / 3),
+            Effort::High => self.named("high").unwrap_or(last),
         };
         self.reasoning.get(index).map(String::as_str)
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        self.reasoning.iter().position(|word| word.eq_ignore_ascii_case(name))
+    }
+
+    /// Tokens that thinking this hard may take, which count against the limit on the answer's length everywhere: so much
+    /// more is allowed, that an answer is not cut for thoughts that nobody sees.
+    #[must_use]
+    pub fn headroom(&self, effort: Effort) -> u32 {
+        const NOT_AT_ALL: [&str; 6] = ["none", "off", "disabled", "false", "minimal", "0"];
+        let Some(word) = self.reasoning(effort).map(str::to_lowercase) else { return 0 };
+        match word.as_str() {
+            word if NOT_AT_ALL.contains(&word) => 0,
+            "low" => 4096,
+            "medium" => 8192,
+            word => word.parse().unwrap_or(16_384),
+        }
     }
 
     /// What of the wanted parameters can be sent, and a sentence for each that cannot.
@@ -56,14 +73,16 @@ impl Parameters {
             left_out.extend(sent.temperature.take().map(|_| "temperature"));
             left_out.extend(sent.top_p.take().map(|_| "top_p"));
         }
-        if !self.seed {
+        // Some vendors refuse what is negative or longer than 31 bits.
+        if !self.seed || sent.seed.is_some_and(|seed| !(0..=i64::from(i32::MAX)).contains(&seed)) {
             left_out.extend(sent.seed.take().map(|_| "seed"));
         }
         if sent.stop.len() > self.stop {
             sent.stop.truncate(self.stop);
             left_out.push(if self.stop == 0 { "stop" } else { "some of stop" });
         }
-        if wanted.effort != Effort::Least && !thinks && self.reasoning.len() < 2 {
+        let least = self.reasoning.first().is_some_and(|word| word.eq_ignore_ascii_case(wanted.effort.name()));
+        if wanted.effort != Effort::Least && !thinks && !least {
             left_out.push("effort");
         }
         if !left_out.is_empty() {
@@ -126,9 +145,21 @@ mod tests {
         assert_eq!(words(&["low", "medium", "high"]), ["low", "low", "medium", "high"]);
         assert_eq!(words(&["none", "high"]), ["none", "none", "none", "high"]);
         assert_eq!(words(&["0", "1024", "8192", "24576"]), ["0", "1024", "8192", "24576"]);
+        let headroom = |reasoning: &[&str]| parameters(SamplingRule::Always, reasoning).headroom(Effort::High);
+        assert_eq!(
+            [headroom(&[]), headroom(&["none"]), headroom(&["0", "24576"]), headroom(&["low", "high"])],
+            [0, 0, 24_576, 16_384]
+        );
         assert_eq!(words(&["LOW", "HIGH"]), ["LOW", "LOW", "LOW", "HIGH"]);
-        let fixed = parameters(SamplingRule::Always, &[]);
-        let (_, notes) = fixed.fit(&Sampling { effort: Effort::High, ..Sampling::default() });
-        assert!(notes[0].contains("effort"), "{notes:?}");
+        for (reasoning, effort, noted) in [
+            (&[][..], Effort::High, true),
+            (&["none", "high"], Effort::Medium, true),
+            (&["low", "high"], Effort::Low, false),
+            (&["none", "high"], Effort::High, false),
+        ] {
+            let (_, notes) =
+                parameters(SamplingRule::Always, reasoning).fit(&Sampling { effort, ..Sampling::default() });
+            assert_eq!(notes.iter().any(|note| note.contains("effort")), noted, "{reasoning:?} {effort:?} {notes:?}");
+        }
     }
 }

@@ -110,13 +110,26 @@ pub enum Effort {
     High,
 }
 
+impl Effort {
+    /// The name that most vendors give it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Least => "least",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
 /// Parameters of generation. Absent means that nothing is sent and the vendor's default holds.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sampling {
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
     pub seed: Option<i64>,
-    /// The most tokens the answer may have.
+    /// The most tokens the answer may have; thoughts come on top.
     pub max_output_tokens: Option<u32>,
     pub stop: Vec<String>,
     pub effort: Effort,

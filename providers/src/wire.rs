@@ -26,6 +26,8 @@ pub struct Outgoing {
     pub path: String,
     /// JSON; empty for GET.
     pub body: Bytes,
+    /// The caller's schema was put inside an object, because the vendor enforces nothing else at the top.
+    pub wrapped: bool,
 }
 
 /// A vendor's reply, read to its end within bounds.
@@ -105,7 +107,7 @@ pub trait Wire: fmt::Debug + Send + Sync + 'static {
 pub fn json_post(path: &str, body: &impl Serialize) -> Result<Outgoing> {
     let body = serde_json::to_vec(body)
         .map_err(|error| Error::new(ErrorKind::Internal, "writing the request as JSON").caused_by(error))?;
-    Ok(Outgoing { method: Method::POST, path: path.to_owned(), body: body.into() })
+    Ok(Outgoing { method: Method::POST, path: path.to_owned(), body: body.into(), wrapped: false })
 }
 
 /// The JSON of an event.
@@ -131,8 +133,11 @@ fn without_absurd_numbers(text: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
     while let Some(c) = rest.chars().next() {
         let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
-        let number = rest.find(|c| !is_number(c)).unwrap_or(rest.len());
-        let taken = if !quoted && (c.is_ascii_digit() || c == '-') { number } else { c.len_utf8() };
+        let taken = if !quoted && (c.is_ascii_digit() || c == '-') {
+            rest.find(|c| !is_number(c)).unwrap_or(rest.len())
+        } else {
+            c.len_utf8()
+        };
         let (piece, tail) = rest.split_at(taken.max(1));
         let absurd = piece.len() > 1 && piece.parse::<f64>().is_ok_and(f64::is_infinite);
         sane.push_str(if absurd { "null" } else { piece });
@@ -156,21 +161,25 @@ pub fn count(value: &Value) -> Option<u64> {
 /// What the status alone says; wires that know more about a vendor's bodies ask it last.
 #[must_use]
 pub fn error_by_status(reply: &Incoming, said: &str) -> Error {
+    error_by(reply, format!("the backend answered {}", reply.status), said)
+}
+
+/// The same under another heading.
+pub(crate) fn error_by(reply: &Incoming, mut message: String, said: &str) -> Error {
     let status = reply.status;
     let wait = retry_after(&reply.headers);
     let (kind, retry) = match status.as_u16() {
         401 | 403 => (ErrorKind::Unauthorized, Retry::Never),
         402 => (ErrorKind::OutOfCredit, Retry::Never),
         404 => (ErrorKind::UnknownModel, Retry::Never),
-        408 | 504 | 524 => (ErrorKind::TimedOut, Retry::Later(wait)),
+        408 | 504 | 524 => (ErrorKind::TimedOut, wait.map_or(Retry::Once, |wait| Retry::Later(Some(wait)))),
         413 => (ErrorKind::TooLarge, Retry::Never),
         429 => (ErrorKind::RateLimited, Retry::Later(wait)),
-        424 | 498 | 500..=599 => (ErrorKind::Unavailable, Retry::Later(wait)),
+        409 | 424 | 498 | 500..=599 => (ErrorKind::Unavailable, Retry::Later(wait)),
         300..=399 => (ErrorKind::Unavailable, Retry::Never),
         400..=499 => (ErrorKind::InvalidRequest, Retry::Never),
         _ => (ErrorKind::Garbled, Retry::Never),
     };
-    let mut message = format!("the backend answered {status}");
     if !said.is_empty() {
         message = format!("{message}: {}", quoted(said));
     }

@@ -97,13 +97,19 @@ impl Cached {
 
     /// Joins the call for this key that is in the air, or starts one.
     fn flight(&self, key: Key, ctx: &CallCtx, req: &VisionRequest, delivery: Delivery) -> Arc<Flight> {
+        // Declared first, so that it is let go of last: to be the last to let go of a flight takes the lock below.
+        let _landed;
         let mut flights = self.flights.lock();
         // A refreshing caller wants an answer that is younger than its question, so it joins nobody. It must not even
         // hold a flight here: to be the last to let go of one takes this very lock.
         if ctx.cache == CacheMode::Use
             && let Some(flight) = flights.get(&key).and_then(Weak::upgrade)
         {
-            return flight;
+            // One that has landed is held by others who are about to leave; its outcome is not for those who come now.
+            if flight.heard.borrow().outcome.is_none() {
+                return flight;
+            }
+            _landed = flight;
         }
         let (sender, heard) = watch::channel(Heard::default());
         let (inner, memory) = (Arc::clone(&self.inner), self.memory.clone());
@@ -140,10 +146,9 @@ impl Cached {
             let enough = |heard: &Heard| heard.says_more_than(if delivery == Delivery::Whole { usize::MAX } else { 0 });
             let failed = |heard: &Heard| heard.outcome.as_ref().and_then(|outcome| outcome.as_ref().err()).cloned();
             let failed = flight.wait(ctx.deadline, enough, failed).await?;
-            let ends = flight.deadline;
             // It died of an earlier caller's deadline; ours has not come.
-            let died =
-                |error: &Error| error.kind() == ErrorKind::TimedOut && Instant::now() >= ends && ends < ctx.deadline;
+            let (ends, now) = (flight.deadline, Instant::now());
+            let died = |error: &Error| error.kind() == ErrorKind::TimedOut && now >= ends && now < ctx.deadline;
             if !failed.as_ref().is_some_and(died) {
                 return Ok(flight);
             }
@@ -218,11 +223,14 @@ impl Flight {
         take: impl FnOnce(&Heard) -> T,
     ) -> Result<T> {
         let mut heard = self.heard.clone();
+        if Instant::now() >= deadline {
+            return Err(late());
+        }
         let waiting = timeout_at(deadline, heard.wait_for(enough));
         match waiting.await {
             Ok(Ok(heard)) => Ok(take(&heard)),
             Ok(Err(_)) => Err(lost()),
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, "waiting for the answer to a question in the air")),
+            Err(_) => Err(late()),
         }
     }
 
@@ -243,6 +251,10 @@ impl Flight {
             Some((outcome.map(|answer| Chunk::End(Box::new(answer))), None))
         }))
     }
+}
+
+fn late() -> Error {
+    Error::new(ErrorKind::TimedOut, "waiting for the answer to a question in the air")
 }
 
 fn lost() -> Error {

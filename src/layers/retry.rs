@@ -57,7 +57,12 @@ impl Retrying {
 
     /// When to try again after this error, if at all. `made` calls have been made.
     fn next(&self, error: &Error, made: u32, deadline: Instant) -> Result<Instant, Retry> {
-        let Retry::Later(hint) = error.retry_verdict() else { return Err(error.retry_verdict()) };
+        let hint = match error.retry_verdict() {
+            Retry::Later(hint) => hint,
+            Retry::Once if made < 2 => None,
+            Retry::Once => return Err(Retry::Spent(None)),
+            verdict @ (Retry::Never | Retry::Spent(_)) => return Err(verdict),
+        };
         let spent = Err(Retry::Spent(hint));
         if made >= self.settings.attempts || hint.is_some_and(|hint| hint > self.settings.longest_wait) {
             return spent;

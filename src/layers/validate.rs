@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout_at;
 use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Try};
+use vision_providers::dialect::json_in;
 use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
@@ -92,22 +93,32 @@ impl Judge {
             Verdict::Wrong(wrong) => wrong,
         };
         let mut tries = marked(first.answer.tries.clone());
-        // When the second call fails, it is the first answer that there is something to say about.
-        let Ok(second) = self.inner.complete(&self.ctx, &self.repaired(&first)).await else {
-            return Err(first.error(tries));
-        };
-        let usage = first.answer.usage.zip(second.usage).map(|(one, two)| one.and(two));
-        match self.check(second).await? {
-            Verdict::Right(mut answer) => {
-                tries.append(&mut answer.tries);
-                let warning =
-                    format!("the first answer did not follow the schema ({}): it was asked for again", first.fault);
-                answer.warnings.push(warning);
-                Ok(Answer { usage, tries, ..answer })
+        // When the second call fails, or has nothing usable, it is the first answer that there is something to say about.
+        let second = match self.inner.complete(&self.ctx, &self.repaired(&first)).await {
+            Ok(second) => second,
+            Err(error) => {
+                tries.extend_from_slice(error.tries());
+                return Err(first.error(tries));
             }
-            Verdict::Wrong(second) => {
-                tries.extend(marked(second.answer.tries.clone()));
+        };
+        let (earlier, second_tries) = (first.answer.usage, second.tries.clone());
+        match self.check(second).await {
+            Ok(Verdict::Right(mut answer)) => {
+                tries.append(&mut answer.tries);
+                answer.earlier.extend(earlier);
+                let fault = &first.fault;
+                answer
+                    .warnings
+                    .push(format!("the first answer did not follow the schema ({fault}): it was asked for again"));
+                Ok(Answer { tries, ..answer })
+            }
+            Ok(Verdict::Wrong(second)) => {
+                tries.extend(marked(second_tries));
                 Err(second.error(tries))
+            }
+            Err(_) => {
+                tries.extend(marked(second_tries));
+                Err(first.error(tries))
             }
         }
     }
@@ -175,7 +186,7 @@ fn marked(mut tries: Vec<Try>) -> Vec<Try> {
 fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Verdict> {
     let cut = answer.finish != Finish::Stop;
     let tries = answer.tries.clone();
-    let found = find_json(&answer.text).or_else(|| if cut { mended(&answer.text, task) } else { None });
+    let found = json_in(&answer.text).or_else(|| if cut { mended(&answer.text, task) } else { None });
     let value = match found {
         Some(value) => value,
         None if answer.finish == Finish::Refusal => {
@@ -220,18 +231,6 @@ fn prose(answer: Answer, task: Task) -> Answer {
 fn is_empty(value: &Value, task: Task) -> bool {
     let blank = |key: &str| value[key].as_str().is_none_or(|text| text.trim().is_empty());
     task == Task::Describe && blank("description") && blank("detected_text")
-}
-
-/// The JSON in an answer: the whole of it, what a fence holds, or what lies between the first and the last brace.
-fn find_json(text: &str) -> Option<Value> {
-    let text = text.trim();
-    let fenced = || {
-        let inside = text.split_once("```")?.1;
-        let inside = inside.strip_prefix("json").unwrap_or(inside);
-        serde_json::from_str(inside.split("```").next()?.trim()).ok()
-    };
-    let braced = || serde_json::from_str(text.get(text.find('{')?..=text.rfind('}')?)?).ok();
-    serde_json::from_str(text).ok().or_else(fenced).or_else(braced).filter(|value: &Value| !value.is_null())
 }
 
 /// Closes what a token limit left open in the flat answers of our own schemas. Nothing is added but closing marks and

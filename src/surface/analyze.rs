@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 use crate::gateway::{Ask, Asker, Foreseen, Gateway, Prospect};
 use crate::intake::Door;
 use crate::intake::fit::Region;
-use crate::reply::{Content, Reply};
+use crate::reply::Reply;
 use crate::surface::answer;
 use crate::surface::cli::{print, print_json, print_piece, tell};
 
@@ -236,19 +236,28 @@ fn account_for(reply: &Reply) {
 /// Asks, and prints what is said while it is said.
 async fn aloud(gateway: &Gateway, ask: &Ask, asker: &Asker, quiet: bool) -> Result<(), Failure> {
     let (listener, mut heard) = mpsc::channel(64);
-    let mut printed = String::new();
     let asking = async {
         let outcome = gateway.ask_aloud(ask, asker, &listener).await;
         drop(listener);
         outcome
     };
+    // What was printed; nothing when the reader has left.
     let printing = async {
+        let mut printed = String::new();
         while let Some(text) = heard.recv().await {
-            print_piece(&text);
+            print_piece(&text).ok()?;
             printed.push_str(&text);
         }
+        Some(printed)
     };
-    let (outcome, ()) = futures_util::join!(asking, printing);
+    tokio::pin!(asking, printing);
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut asking => outcome,
+        // Whoever reads has heard enough, so nobody is asked any more.
+        None = &mut printing => return Ok(()),
+    };
+    let Some(printed) = printing.await else { return Ok(()) };
     if !printed.is_empty() {
         print("");
     }
@@ -267,9 +276,6 @@ async fn aloud(gateway: &Gateway, ask: &Ask, asker: &Asker, quiet: bool) -> Resu
 
 /// Whether what was printed is the answer.
 fn is_said(reply: &Reply, printed: &str) -> bool {
-    if let Content::Data(data) = &reply.content {
-        return serde_json::from_str::<Value>(printed).is_ok_and(|said| said == *data);
-    }
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     words(&answer::plain(&bare(reply))) == words(printed)
 }

@@ -129,10 +129,10 @@ pub(super) fn print(text: &str) {
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Writes to standard output what is not yet the end of a line.
-pub(super) fn print_piece(text: &str) {
+/// Writes to standard output what is not yet the end of a line; an error when the reader has left.
+pub(super) fn print_piece(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = write!(out, "{text}").and_then(|()| out.flush());
+    write!(out, "{text}").and_then(|()| out.flush())
 }
 
 /// Writes to standard error.

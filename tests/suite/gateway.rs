@@ -105,7 +105,7 @@ async fn each_fault_is_an_error_of_its_own_and_never_an_empty_success() {
         (Play::json(400, &json!({"message": "Invalid model: x", "type": "invalid_model"})), "MODEL_NOT_FOUND", 1),
         (Play::json(422, &json!({"detail": [{"loc": ["body", "seed"], "msg": "no"}]})), "INVALID_INPUT", 1),
         (Play::json(500, &json!({})), "UPSTREAM_ERROR", 3),
-        (Play::Reset, "UPSTREAM_ERROR", 3),
+        (Play::Reset, "UPSTREAM_ERROR", 2),
         (Play::Reply(200, vec![], b"<html>".to_vec()), "BAD_UPSTREAM_RESPONSE", 1),
         (Play::json(200, &json!({"choices": []})), "EMPTY_RESPONSE", 1),
         (Play::json(200, &completion("")), "EMPTY_RESPONSE", 1),

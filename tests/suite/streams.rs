@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use vision_providers::answer::{Answer, AnswerStream, Chunk, Usage};
+use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Usage};
 use vision_providers::error::{Error, ErrorKind, Result, Retry};
 use vision_providers::provider::Provider;
 use vision_providers::request::{Caller, ModelId, Output, Schema, Task, VisionRequest};
@@ -176,7 +176,8 @@ async fn a_wrong_answer_is_shown_its_fault_once_and_both_calls_are_paid_for() {
     let req = VisionRequest { model: ModelId::from("mistral-medium-latest"), ..extract() };
     let answered = provider.complete(&ctx(PATIENCE), &req).await.expect("a repaired answer");
     assert_eq!(answered.text, r#"{"total":25.41}"#);
-    assert_eq!(answered.usage.map(|usage| (usage.input_tokens, usage.output_tokens)), Some((2420, 192)));
+    let paid: Vec<_> = answered.earlier.iter().chain(&answered.usage).map(|usage| usage.input_tokens).collect();
+    assert_eq!(paid, [1210, 1210], "each call is billed on its own");
     let tries: Vec<_> = answered.tries.iter().map(|one| one.error).collect();
     assert_eq!(tries, [Some(ErrorKind::SchemaMismatch), None]);
     assert!(answered.warnings[0].contains("asked for again"), "{:?}", answered.warnings);
@@ -216,6 +217,34 @@ async fn a_repair_that_fails_leaves_the_first_fault() {
     let error = provider.complete(&ctx(PATIENCE), &extract()).await.expect_err("out of form");
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
     assert!(error.to_string().contains("much"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_repair_cost_is_told_even_when_it_fails() {
+    let wrong = Step::Say(answer(r#"{"total": "much"}"#));
+    let cut = Step::Say(Answer { finish: Finish::Length, ..answer(r#"{"total": "#) });
+    let provider: Provider = Arc::new(Validated::new(retrying(Scripted::new([wrong, cut]))));
+    let error = provider.complete(&ctx(PATIENCE), &extract()).await.expect_err("out of form");
+    assert_eq!((error.kind(), error.tries().len()), (ErrorKind::SchemaMismatch, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_with_more_time_start_anew_when_the_first_one_runs_out() {
+    let inner = Scripted::new([Step::Hang]);
+    let calls = inner.calls();
+    let provider = cached(inner);
+    let asking = (1..=5).map(|seconds| {
+        let provider = Arc::clone(&provider);
+        async move {
+            let began = Instant::now();
+            let outcome = provider.complete(&ctx(Duration::from_secs(seconds)), &request(MODEL, Task::Ask)).await;
+            (outcome.expect_err("it hangs").kind(), began.elapsed().as_secs())
+        }
+    });
+    let outcomes = futures_util::future::join_all(asking).await;
+    let expected: Vec<_> = (1..=5).map(|seconds| (ErrorKind::TimedOut, seconds)).collect();
+    assert_eq!(outcomes, expected, "everybody is answered when their own time is up");
+    assert!(calls.load(Ordering::SeqCst) <= 5);
 }
 
 fn event(delta: &Value, finish: &Value) -> String {
@@ -321,6 +350,23 @@ async fn the_command_line_prints_while_it_listens() {
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "A till receipt.\n\n", "{err}");
     assert!(output.status.success() && err.contains("answered by pixtral/mistral-medium-2604"), "{err}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_who_has_heard_enough_ends_the_call() {
+    let mut pieces = events(&["A till "]);
+    pieces.pop();
+    pieces.extend((0..200).map(|_| event(&json!("and more "), &Value::Null).into_bytes()));
+    let headers = vec![("content-type", "text/event-stream".to_owned())];
+    let upstream = Upstream::start([Play::Pieces(headers, pieces, Then::Hang)]).await;
+    let mut asking = command(&upstream, &["analyze", &example("receipt.png"), "-p", "What?", "--stream"]);
+    let mut child = asking.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    let ended = tokio::task::spawn_blocking(move || child.wait().expect("it ended").code());
+    let ended = tokio::time::timeout(Duration::from_secs(10), ended).await.expect("at once").expect("a code");
+    assert_eq!(ended, Some(0));
+    assert!(upstream.has_been_left(1, Duration::from_secs(5)).await);
 }
 
 #[cfg(unix)]

@@ -75,6 +75,7 @@ fn is_blessed() -> bool {
 fn expected_retry(text: &str) -> Retry {
     match text.split_once(':') {
         None if text == "never" => Retry::Never,
+        None if text == "once" => Retry::Once,
         None => Retry::Later(None),
         Some((_, seconds)) => Retry::Later(Some(std::time::Duration::from_secs_f64(seconds.parse().expect("seconds")))),
     }

@@ -9,6 +9,7 @@ mod local;
 mod parameters;
 mod pixtral;
 mod questions;
+mod streams;
 
 use std::time::Duration;
 

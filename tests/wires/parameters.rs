@@ -44,7 +44,7 @@ async fn effort_is_the_least_unless_more_is_asked_for_and_goes_by_each_vendors_w
         ("anthropic", "claude-haiku-5-5", Effort::Medium, "/output_config/effort", json!("medium")),
         ("anthropic", "claude-opus-5-5", Effort::Least, "/thinking", Value::Null),
         ("anthropic", "claude-opus-5-5", Effort::Least, "/output_config/effort", json!("low")),
-        ("gemini", "gemini-3.8-flash", Effort::Least, "/generationConfig/thinkingConfig/thinkingLevel", json!("LOW")),
+        ("gemini", "gemini-3.7-flash", Effort::Least, "/generationConfig/thinkingConfig/thinkingLevel", json!("LOW")),
         ("gemini", "gemini-2.5-flash", Effort::Least, "/generationConfig/thinkingConfig/thinkingBudget", json!(0)),
         ("gemini", "gemini-2.5-flash", Effort::High, "/generationConfig/thinkingConfig/thinkingBudget", json!(24576)),
         ("ollama", "some-thinker", Effort::Least, "/think", json!(false)),

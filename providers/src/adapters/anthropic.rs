@@ -23,8 +23,10 @@ use crate::wire::{Delivery, Incoming, Outgoing, Wire, count, event_json, json_po
 /// Sent when nobody says how long the answer may be: the field is demanded.
 const MAX_TOKENS: u32 = 4096;
 
-/// The word for "do not think", which is no level of effort.
-const OFF: &str = "disabled";
+/// Words of the catalog that are no level of effort: "do not think", and "say nothing of it", which means the same to
+/// models that refuse the former.
+const DISABLED: &str = "disabled";
+const OFF: &str = "off";
 
 /// The wire.
 #[derive(Debug, Default)]
@@ -36,8 +38,9 @@ pub struct Anthropic {
 impl Wire for Anthropic {
     fn write(&self, req: &VisionRequest, card: &ModelCard, delivery: Delivery) -> Result<Outgoing> {
         let sampling = &req.sampling;
-        let schema = enforced(req, card.json, &CLAUDE);
-        let messages: Vec<Value> = worded(req, schema.is_some())
+        let said = enforced(req, card.json, &CLAUDE);
+        let wrapped = said.as_ref().is_some_and(|said| said.wrapped);
+        let messages: Vec<Value> = worded(req, said.is_some())
             .iter()
             .map(|turn| json!({"role": role(turn.role), "content": turn.parts.iter().map(part).collect::<Vec<_>>()}))
             .collect();
@@ -53,25 +56,25 @@ impl Wire for Anthropic {
         put("top_p", sampling.top_p.map(Value::from));
         put("stop_sequences", (!sampling.stop.is_empty()).then(|| json!(sampling.stop)));
         let effort = card.parameters.reasoning(sampling.effort);
-        let can_be_off = card.parameters.reasoning.first().is_some_and(|word| word == OFF);
-        put("thinking", (effort == Some(OFF)).then(|| json!({"type": OFF})));
+        let can_be_off = card.parameters.reasoning.first().is_some_and(|word| [DISABLED, OFF].contains(&word.as_str()));
+        put("thinking", (effort == Some(DISABLED)).then(|| json!({"type": DISABLED})));
         let mut output = Map::new();
-        if let Some(effort) = effort.filter(|word| *word != OFF) {
+        if let Some(effort) = effort.filter(|word| ![DISABLED, OFF].contains(word)) {
             output.insert("effort".into(), json!(effort));
             // Models that need not think are told to; the others always do.
             put("thinking", can_be_off.then(|| json!({"type": "adaptive"})));
         }
-        if let Some(schema) = schema {
-            output.insert("format".into(), json!({"type": "json_schema", "schema": schema}));
+        if let Some(said) = said {
+            output.insert("format".into(), json!({"type": "json_schema", "schema": said.schema}));
         }
         put("output_config", (!output.is_empty()).then_some(Value::Object(output)));
         put("stream", Some(Value::Bool(delivery == Delivery::Streamed)));
         body.extend(self.extra.clone());
-        json_post("/messages", &body)
+        Ok(Outgoing { wrapped, ..json_post("/messages", &body)? })
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new() }
+        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

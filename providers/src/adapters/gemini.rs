@@ -31,7 +31,7 @@ pub struct Gemini {
 
 impl Wire for Gemini {
     fn write(&self, req: &VisionRequest, card: &ModelCard, delivery: Delivery) -> Result<Outgoing> {
-        let schema = enforced(req, card.json, &GEMINI);
+        let schema = enforced(req, card.json, &GEMINI).map(|said| said.schema);
         let contents: Vec<Value> = worded(req, schema.is_some())
             .iter()
             .map(|turn| {
@@ -56,14 +56,18 @@ impl Wire for Gemini {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models?pageSize=1".into(), body: Bytes::new() }
+        Outgoing { method: Method::GET, path: "/models?pageSize=1".into(), body: Bytes::new(), wrapped: false }
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
         let body = reply.json()?;
         let mut draft = Draft::default();
-        read_piece(&body, &mut draft)?;
-        if body["candidates"].get(0).is_none() {
+        // A stream that nobody asked to be one of events is a list of its pieces.
+        let pieces = body.as_array().map_or(std::slice::from_ref(&body), Vec::as_slice);
+        for piece in pieces {
+            read_piece(piece, &mut draft)?;
+        }
+        if pieces.iter().all(|piece| piece["candidates"].get(0).is_none()) {
             return Err(Error::new(ErrorKind::Empty, "the backend answered without a candidate"));
         }
         draft.answer(&req.model)

@@ -36,19 +36,22 @@ impl Wire for MistralOcr {
         if card.boxes {
             body.insert("include_blocks".into(), Value::Bool(true));
         }
+        let mut wrapped = false;
         if let (Task::Extract, Output::Json(schema)) = (req.task, &req.output) {
             let format = schema_format(schema).ok_or_else(|| {
-                Error::new(ErrorKind::Unsupported, format!("{} takes only schemas of objects", req.model))
+                Error::new(ErrorKind::Unsupported, format!("{} takes no such schema", req.model))
+                    .advise("give a schema of an object, or choose another model")
             })?;
-            body.insert("document_annotation_format".into(), format);
+            wrapped = format.wrapped;
+            body.insert("document_annotation_format".into(), format.schema);
             body.insert("document_annotation_prompt".into(), json!(words(req)));
         }
         body.extend(self.extra.clone());
-        json_post("/ocr", &body)
+        Ok(Outgoing { wrapped, ..json_post("/ocr", &body)? })
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new() }
+        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

@@ -59,7 +59,7 @@ impl Wire for Ollama {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/api/tags".into(), body: Bytes::new() }
+        Outgoing { method: Method::GET, path: "/api/tags".into(), body: Bytes::new(), wrapped: false }
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

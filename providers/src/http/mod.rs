@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout_at};
@@ -18,19 +19,20 @@ pub use self::endpoint::{Auth, Endpoint, VendorHttp};
 use self::streaming::Reading;
 use crate::answer::{Answer, AnswerStream};
 use crate::dialect::settled;
+use crate::draft::Draft;
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::frames::Framing;
+use crate::frames::{Frames, Framing};
 use crate::model::{Date, ModelCard};
 use crate::provider::VisionProvider;
-use crate::request::{CallCtx, ModelId, VisionRequest};
+use crate::request::{CallCtx, ModelId, Output, Part, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
 /// The longest answer that is read: text, so far more than any model says.
 const LARGEST_ANSWER: usize = 1 << 20;
 /// The longest error page that is read.
 const LARGEST_ERROR: usize = 64 << 10;
-/// Above this many image bytes, writing a request takes long enough to disturb other calls on the same worker.
-const WRITE_INLINE: usize = 64 << 10;
+/// Above this many bytes, writing or reading takes long enough to disturb other calls on the same worker.
+const WORK_INLINE: usize = 64 << 10;
 
 /// A wire format at an address, with the cards of the models there.
 #[derive(Debug)]
@@ -87,23 +89,17 @@ impl<W: Wire> HttpProvider<W> {
         let (model, warning) = self.current(&req.model);
         let card = self.card_of(model.clone());
         card.admit(req)?;
-        let (mut sampling, notes) = card.parameters.fit(&req.sampling);
-        if let Some(most) = card.limits.max_output_tokens {
-            sampling.max_output_tokens = sampling.max_output_tokens.map(|wanted| wanted.min(most));
-        }
+        let (sampling, notes) = card.parameters_for(&req.sampling);
         let req = Arc::new(VisionRequest { model, sampling, ..req.clone() });
         let notes = notes.into_iter().map(|note| format!("{}: {note}", req.model));
-        Ok(Prepared { warnings: warning.into_iter().chain(notes).collect(), req, card })
+        let warnings = warning.into_iter().chain(notes).collect();
+        Ok(Prepared { warnings, req, card, wrapped: false })
     }
 
-    async fn write(&self, prepared: &Prepared, delivery: Delivery) -> Result<Outgoing> {
-        if prepared.req.picture_bytes() < WRITE_INLINE {
-            return self.wire.write(&prepared.req, &prepared.card, delivery);
-        }
+    async fn write(&self, prepared: &Prepared, delivery: Delivery, deadline: Instant) -> Result<Outgoing> {
         let (wire, req, card) = (Arc::clone(&self.wire), Arc::clone(&prepared.req), prepared.card.clone());
-        tokio::task::spawn_blocking(move || wire.write(&req, &card, delivery))
-            .await
-            .map_err(|error| Error::new(ErrorKind::Internal, "writing the request").caused_by(error))?
+        let bytes = req.picture_bytes();
+        apart(bytes, deadline, move || wire.write(&req, &card, delivery)).await
     }
 
     /// Sends, and reads the whole reply.
@@ -157,30 +153,29 @@ impl<W: Wire> HttpProvider<W> {
     }
 
     /// The answer in a reply that was read whole.
-    fn answer(&self, prepared: Prepared, reply: &Incoming) -> Result<Answer> {
+    async fn answer(&self, prepared: Prepared, reply: Incoming, deadline: Instant) -> Result<Answer> {
+        let key = self.endpoint.key.as_ref();
         if !reply.status.is_success() {
-            return Err(self.refused(reply).with("model", prepared.req.model.as_str()));
+            let error = self.wire.read_error(&reply).with("model", prepared.req.model.as_str());
+            return Err(prepared.hushed(error, key));
         }
-        let answer = self.wire.read(&prepared.req, reply).map_err(|error| self.hushed(error))?;
         let notice = self.wire.notices(&prepared.req, &reply.headers);
-        Ok(prepared.and(notice).told(answer))
-    }
-
-    fn refused(&self, reply: &Incoming) -> Error {
-        self.hushed(self.wire.read_error(reply))
-    }
-
-    fn hushed(&self, error: Error) -> Error {
-        hushed(error, self.endpoint.key.as_ref())
+        let prepared = prepared.and(notice);
+        let (wire, req) = (Arc::clone(&self.wire), Arc::clone(&prepared.req));
+        let reading = apart(reply.body.len(), deadline, move || read_whole(&*wire, &req, &reply)).await;
+        let answer = reading.map_err(|error| prepared.hushed(error, key))?;
+        prepared.told(answer, deadline).await
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {
         let url = &self.endpoint.base_url;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", url.host_str().unwrap_or("its address"));
-        let attempt = if error.is_connect() { "connecting to" } else { "sending to" };
+        // Once it was connected, the request may have arrived, and may be billed.
+        let (attempt, retry) =
+            if error.is_connect() { ("connecting to", Retry::Later(None)) } else { ("sending to", Retry::Once) };
         Error::new(ErrorKind::Unavailable, format!("{attempt} {} at {host} failed", self.id))
-            .retry(Retry::Later(None))
+            .retry(retry)
             .caused_by(error.without_url())
     }
 }
@@ -200,10 +195,11 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let prepared = self.prepared(req)?;
-        let outgoing = self.write(&prepared, Delivery::Whole).await?;
+        let mut prepared = self.prepared(req)?;
+        let outgoing = self.write(&prepared, Delivery::Whole, ctx.deadline).await?;
+        prepared.wrapped = outgoing.wrapped;
         let reply = self.exchange(ctx.deadline, outgoing).await?;
-        self.answer(prepared, &reply)
+        self.answer(prepared, reply, ctx.deadline).await
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
@@ -211,14 +207,15 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
         if framing == Framing::Whole {
             return Ok(self.complete(ctx, req).await?.in_one_piece());
         }
-        let prepared = self.prepared(req)?;
-        let outgoing = self.write(&prepared, Delivery::Streamed).await?;
+        let mut prepared = self.prepared(req)?;
+        let outgoing = self.write(&prepared, Delivery::Streamed, ctx.deadline).await?;
+        prepared.wrapped = outgoing.wrapped;
         let opening = timeout_at(ctx.deadline, self.send(outgoing)).await;
         let response = opening.unwrap_or_else(|_| Err(self.late()))?;
-        if !response.status().is_success() || is_whole(&response, framing) {
+        if !response.status().is_success() || is(response.headers(), "application/json") {
             let reading = timeout_at(ctx.deadline, self.read(response)).await;
             let reply = reading.unwrap_or_else(|_| Err(self.late()))?;
-            return Ok(self.answer(prepared, &reply)?.in_one_piece());
+            return Ok(self.answer(prepared, reply, ctx.deadline).await?.in_one_piece());
         }
         let key = self.endpoint.key.clone();
         let notice = self.wire.notices(&prepared.req, response.headers());
@@ -228,18 +225,52 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
         let reply = self.exchange(ctx.deadline, self.wire.probe()).await?;
-        if reply.status.is_success() { Ok(()) } else { Err(self.refused(&reply)) }
+        if reply.status.is_success() {
+            return Ok(());
+        }
+        Err(without_key(self.wire.read_error(&reply), self.endpoint.key.as_ref()))
     }
 }
 
-/// Some servers answer in one piece although they were asked to stream.
-fn is_whole(response: &reqwest::Response, framing: Framing) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    framing == Framing::Events && kind.starts_with("application/json")
+/// Whether the content is of this type.
+fn is(headers: &HeaderMap, media_type: &str) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(media_type))
+}
+
+/// Reads a reply in the form that it has: some servers stream although nobody asked them to.
+fn read_whole<W: Wire>(wire: &W, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
+    if wire.framing() != Framing::Events || !is(&reply.headers, "text/event-stream") {
+        return wire.read(req, reply);
+    }
+    let mut frames = Frames::new(Framing::Events);
+    let mut events = frames.push(&reply.body)?;
+    events.extend(frames.end());
+    let mut draft = Draft::default();
+    for event in events {
+        wire.read_event(&event, &mut draft)?;
+    }
+    draft.whole(&req.model)
+}
+
+/// Works where it is when that is little, and on a thread that may be busy when it is much.
+async fn apart<T: Send + 'static>(
+    bytes: usize,
+    deadline: Instant,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes < WORK_INLINE {
+        return work();
+    }
+    let working = timeout_at(deadline, tokio::task::spawn_blocking(work));
+    let late = |_| Error::new(ErrorKind::TimedOut, "preparing the request or reading its answer: it takes too long");
+    let broken =
+        |error| Error::new(ErrorKind::Internal, "preparing the request or reading its answer").caused_by(error);
+    working.await.map_err(late)?.map_err(broken)?
 }
 
 /// Vendors quote keys in their complaints about them.
-fn hushed(error: Error, key: Option<&SecretString>) -> Error {
+fn without_key(error: Error, key: Option<&SecretString>) -> Error {
     match key {
         Some(key) => error.without(key.expose_secret()),
         None => error,
@@ -255,6 +286,8 @@ struct Prepared {
     req: Arc<VisionRequest>,
     card: ModelCard,
     warnings: Vec<String>,
+    /// The schema was sent inside another one.
+    wrapped: bool,
 }
 
 impl Prepared {
@@ -263,10 +296,28 @@ impl Prepared {
         self
     }
 
+    /// An error without what vendors echo: the key, and what was asked.
+    fn hushed(&self, error: Error, key: Option<&SecretString>) -> Error {
+        let words = self.req.parts().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let said = words.chain(self.req.system.as_deref());
+        without_key(said.fold(error, Error::without_echo), key)
+    }
+
     /// The answer in the caller's terms, with what there is to say about the request first.
-    fn told(self, answer: Answer) -> Answer {
-        let mut answer = settled(&self.req.output, answer);
-        answer.warnings.splice(0..0, self.warnings);
-        answer
+    async fn told(self, answer: Answer, deadline: Instant) -> Result<Answer> {
+        let Self { req, warnings, wrapped, .. } = self;
+        let mut answer = match &req.output {
+            Output::Text => answer,
+            // A schema is a stranger's, and so is the answer.
+            Output::Json(_) => {
+                let settling = move || Ok(settled(&req.output, wrapped, answer));
+                apart(usize::MAX, deadline, settling).await?
+            }
+        };
+        answer.warnings.splice(0..0, warnings);
+        Ok(answer)
     }
 }

@@ -11,10 +11,10 @@ use futures_util::stream::unfold;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
-use super::{LARGEST_ANSWER, Prepared, hushed, too_long};
+use super::{LARGEST_ANSWER, Prepared, too_long};
 use crate::answer::{AnswerStream, Chunk};
 use crate::draft::{Draft, broken_off};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::frames::{Event, Frames};
 use crate::wire::Wire;
 
@@ -39,6 +39,10 @@ pub(super) struct Reading<W> {
     /// Bytes of the spoken text that were passed on.
     passed_on: usize,
     received: usize,
+    /// At least one event was read: the backend is at work, and may bill.
+    begun: bool,
+    /// When it last said something after it had said why it ends.
+    complete_since: Option<Instant>,
     ended: bool,
 }
 
@@ -64,6 +68,8 @@ impl<W: Wire> Reading<W> {
             draft: Draft::default(),
             passed_on: 0,
             received: 0,
+            begun: false,
+            complete_since: None,
             ended: false,
         }
     }
@@ -76,8 +82,12 @@ impl<W: Wire> Reading<W> {
     async fn next(mut self) -> Option<(Result<Chunk>, Option<Self>)> {
         match self.delta().await {
             Ok(Some(delta)) => Some((Ok(Chunk::Delta(delta)), Some(self))),
-            Ok(None) => Some((self.end(), None)),
-            Err(error) => Some((Err(hushed(error, self.key.as_ref())), None)),
+            Ok(None) => Some((self.end().await, None)),
+            Err(error) => {
+                // Thoughts are billed like words: what breaks after the first event is not asked for again.
+                let error = if self.begun { error.retry(Retry::Never) } else { error };
+                Some((Err(self.prepared.hushed(error, self.key.as_ref())), None))
+            }
         }
     }
 
@@ -91,7 +101,7 @@ impl<W: Wire> Reading<W> {
                 self.receive().await?;
                 continue;
             };
-            let complete = self.draft.finish.is_some();
+            let (complete, said) = (self.draft.finish.is_some(), self.draft.said());
             match self.wire.read_event(&event, &mut self.draft) {
                 // The answer is there; what goes wrong behind it takes nothing away.
                 Err(_) if complete => self.draft.done = true,
@@ -100,6 +110,10 @@ impl<W: Wire> Reading<W> {
                     return Err(broken_off("the stream stopped in the middle of an event"));
                 }
                 outcome => outcome?,
+            }
+            self.begun = true;
+            if self.draft.finish.is_some() && (!complete || self.draft.said() > said) {
+                self.complete_since = Some(Instant::now());
             }
             if self.draft.said() > LARGEST_ANSWER {
                 return Err(too_long(&self.id, LARGEST_ANSWER));
@@ -115,9 +129,12 @@ impl<W: Wire> Reading<W> {
 
     /// Waits for bytes, or for the end of them.
     async fn receive(&mut self) -> Result<()> {
-        let complete = self.draft.finish.is_some();
-        let patience = if complete { AFTER_END } else { IDLE };
-        let silent = Instant::now() + patience;
+        let silent = self.complete_since.map_or_else(|| Instant::now() + IDLE, |since| since + AFTER_END);
+        let complete = self.complete_since.is_some();
+        // Bytes that are always ready would never let a timer speak.
+        if Instant::now() >= silent.min(self.deadline) {
+            return self.gave_up(silent);
+        }
         match timeout_at(silent.min(self.deadline), self.response.chunk()).await {
             Ok(Ok(Some(bytes))) => {
                 self.received += bytes.len();
@@ -130,25 +147,34 @@ impl<W: Wire> Reading<W> {
                 self.events.extend(self.frames.end());
                 self.ended = true;
             }
-            Ok(Err(_)) | Err(_) if complete => self.ended = true,
+            Ok(Err(_)) if complete => self.ended = true,
             Ok(Err(error)) => return Err(broken_off("the connection broke").caused_by(error.without_url())),
-            Err(_) if silent < self.deadline => {
-                let message = format!("reading the answer of {}: nothing came for {} s", self.id, IDLE.as_secs());
-                return Err(Error::new(ErrorKind::TimedOut, message));
-            }
-            Err(_) => {
-                let message = format!("reading the answer of {}: it did not end in time", self.id);
-                return Err(Error::new(ErrorKind::TimedOut, message));
-            }
+            Err(_) => return self.gave_up(silent),
         }
         Ok(())
     }
 
-    fn end(self) -> Result<Chunk> {
-        if self.draft.finish.is_none() {
-            return Err(broken_off("the stream stopped without saying why"));
+    /// The time for more is over: an answer that is complete stays one, with a word about it.
+    fn gave_up(&mut self, silent: Instant) -> Result<()> {
+        if self.complete_since.is_some() {
+            let warning = format!("{} ended its answer but not its stream", self.prepared.req.model);
+            self.prepared.warnings.push(warning);
+            self.ended = true;
+            return Ok(());
         }
-        let answer = self.draft.answer(&self.prepared.req.model).map_err(|error| hushed(error, self.key.as_ref()))?;
-        Ok(Chunk::End(Box::new(self.prepared.told(answer))))
+        let id = &self.id;
+        let why = if silent < self.deadline {
+            format!("nothing came for {} s", IDLE.as_secs())
+        } else {
+            "it did not end in time".to_owned()
+        };
+        Err(Error::new(ErrorKind::TimedOut, format!("reading the answer of {id}: {why}")))
+    }
+
+    async fn end(mut self) -> Result<Chunk> {
+        let draft = std::mem::take(&mut self.draft);
+        let answered = draft.whole(&self.prepared.req.model);
+        let answer = answered.map_err(|error| self.prepared.hushed(error, self.key.as_ref()))?;
+        Ok(Chunk::End(Box::new(self.prepared.told(answer, self.deadline).await?)))
     }
 }

@@ -130,7 +130,7 @@ impl Upstream {
         self.received().len()
     }
 
-    /// Waits until so many clients have left while the server was silent; false when they have not in time.
+    /// Waits until so many clients have left while the server was silent or in the middle of a stream; false when they have not in time.
     pub async fn has_been_left(&self, times: usize, patience: Duration) -> bool {
         let mut left = self.left.clone();
         tokio::time::timeout(patience, left.wait_for(|left| *left >= times)).await.is_ok()
@@ -167,6 +167,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
             }
             Some(Play::Pieces(headers, pieces, then)) => {
                 if stream_out(&mut stream, &headers, &pieces, then).await.is_err() {
+                    shared.left.send_modify(|left| *left += 1);
                     return;
                 }
                 match then {

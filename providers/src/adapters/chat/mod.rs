@@ -16,7 +16,7 @@ pub use self::quirks::{
 };
 use crate::adapters::complaint::{error_inside, read_error};
 use crate::answer::Answer;
-use crate::dialect::{schema_format, worded};
+use crate::dialect::{Said, schema_format, worded};
 use crate::document::Document;
 use crate::draft::Draft;
 use crate::encode::{document_uri, image_uri};
@@ -38,23 +38,24 @@ pub struct Chat {
 impl Wire for Chat {
     fn write(&self, req: &VisionRequest, card: &ModelCard, delivery: Delivery) -> Result<Outgoing> {
         let format = format(req, card.json);
-        let enforced = format.as_ref().is_some_and(|format| format["type"] == "json_schema");
+        let enforced = format.as_ref().is_some_and(|said| said.schema["type"] == "json_schema");
+        let wrapped = format.as_ref().is_some_and(|said| said.wrapped);
         let mut body = Body {
             model: req.model.to_string(),
             messages: self.messages(req, worded(req, enforced)),
             stream: delivery == Delivery::Streamed,
             optional: self.optional(req, card),
         };
-        body.optional.extend(format.map(|format| ("response_format".to_owned(), format)));
+        body.optional.extend(format.map(|said| ("response_format".to_owned(), said.schema)));
         if body.stream && self.quirks.stream_usage == StreamUsage::Ask {
             body.optional.insert("stream_options".into(), json!({"include_usage": true}));
         }
         body.optional.extend(self.extra.clone());
-        json_post("/chat/completions", &body)
+        Ok(Outgoing { wrapped, ..json_post("/chat/completions", &body)? })
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new() }
+        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
@@ -99,11 +100,13 @@ impl Wire for Chat {
 }
 
 /// The `response_format` of a request.
-fn format(req: &VisionRequest, mode: JsonMode) -> Option<Value> {
+fn format(req: &VisionRequest, mode: JsonMode) -> Option<Said> {
     let Output::Json(schema) = &req.output else { return None };
     match mode {
         JsonMode::Schema => schema_format(schema),
-        JsonMode::Object if schema.value["type"] == "object" => Some(json!({"type": "json_object"})),
+        JsonMode::Object if schema.value["type"] == "object" => {
+            Some(Said { schema: json!({"type": "json_object"}), wrapped: false })
+        }
         JsonMode::Object | JsonMode::Prompt => None,
     }
 }

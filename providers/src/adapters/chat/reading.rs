@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::adapters::complaint::error_inside;
 use crate::answer::{Finish, Usage};
-use crate::draft::{Draft, broken_off, declined};
+use crate::draft::{Draft, broken_off};
 use crate::error::{Error, ErrorKind, Result};
 use crate::price::MicroUsd;
 use crate::wire::count;
@@ -25,9 +25,7 @@ pub(super) fn choice(choice: &Value, said: &Value, draft: &mut Draft) -> Result<
     if let Some(error) = error_inside(choice) {
         return Err(error);
     }
-    if let Some(refusal) = said["refusal"].as_str().filter(|text| !text.is_empty()) {
-        return Err(declined(refusal));
-    }
+    draft.refusal.push_str(said["refusal"].as_str().unwrap_or_default());
     draft.say(&content_text(&said["content"])?);
     let reason = &choice["finish_reason"];
     // Some servers write an empty reason until there is one.

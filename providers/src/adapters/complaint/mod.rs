@@ -11,28 +11,34 @@ use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Retry};
-use crate::wire::{Incoming, error_by_status};
+use crate::wire::{Incoming, error_by, error_by_status};
 
 /// Reads an error in any of the shapes seen: `error` or the root as text or object, or in a list of one; `message` as
 /// text or object; `detail` as text or list.
 pub(crate) fn read_error(reply: &Incoming) -> Error {
     let Ok(body) = reply.json() else { return asked_to_wait(error_by_status(reply, ""), &reply.headers) };
-    asked_to_wait(judged(reply, &body), &reply.headers)
+    let heading = format!("the backend answered {}", reply.status);
+    asked_to_wait(judged(reply, &body, heading), &reply.headers)
 }
 
 /// The error that a success carries inside, if it does.
 pub(crate) fn error_inside(body: &Value) -> Option<Error> {
     let first = body.get(0).unwrap_or(body);
-    let told = first.get("error").is_some_and(|error| !error.is_null()) || first["object"] == "error";
+    let says = |error: &Value| match error {
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        _ => false,
+    };
+    let told = first.get("error").is_some_and(says) || first["object"] == "error";
     told.then(|| {
         let reply = Incoming { status: status_inside(body), headers: HeaderMap::new(), body: bytes::Bytes::new() };
-        judged(&reply, body)
+        judged(&reply, body, "the backend put an error into its answer".into())
     })
 }
 
-fn judged(reply: &Incoming, body: &Value) -> Error {
+fn judged(reply: &Incoming, body: &Value, heading: String) -> Error {
     let said = complaint(body);
-    let error = error_by_status(reply, &said);
+    let error = error_by(reply, heading, &said);
     let tags = tags(reply, body);
     let error = hinted(error, body);
     let Some(kind) = kind_by_words(reply.status.as_u16(), &tags, &said.to_lowercase()) else {
