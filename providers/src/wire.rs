@@ -89,6 +89,11 @@ pub trait Wire: fmt::Debug + Send + Sync + 'static {
     /// When it is garbled, or is itself an error.
     fn read_event(&self, event: &Event, draft: &mut Draft) -> Result<()>;
 
+    /// The longest answer that is read, in bytes: text, so far more than any model says.
+    fn longest_answer(&self) -> usize {
+        1 << 20
+    }
+
     /// What the head of a reply says that the caller should know.
     fn notices(&self, _req: &VisionRequest, _headers: &HeaderMap) -> Option<String> {
         None

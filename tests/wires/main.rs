@@ -6,6 +6,7 @@ mod chat;
 mod exchanges;
 mod hostile;
 mod local;
+mod mistral_ocr;
 mod parameters;
 mod pixtral;
 mod questions;

@@ -80,6 +80,11 @@ impl Wire for MistralOcr {
         draft.answer(&req.model)
     }
 
+    /// A thousand pages, with each block of them said twice.
+    fn longest_answer(&self) -> usize {
+        32 << 20
+    }
+
     fn framing(&self) -> Framing {
         Framing::Whole
     }

@@ -27,8 +27,6 @@ use crate::provider::VisionProvider;
 use crate::request::{CallCtx, ModelId, Output, Part, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
-/// The longest answer that is read: text, so far more than any model says.
-const LARGEST_ANSWER: usize = 1 << 20;
 /// The longest error page that is read.
 const LARGEST_ERROR: usize = 64 << 10;
 /// Above this many bytes, writing or reading takes long enough to disturb other calls on the same worker.
@@ -132,7 +130,7 @@ impl<W: Wire> HttpProvider<W> {
     /// Reads the rest of a reply, within bounds.
     async fn read(&self, mut response: reqwest::Response) -> Result<Incoming> {
         let (status, headers) = (response.status(), response.headers().clone());
-        let bound = if status.is_success() { LARGEST_ANSWER } else { LARGEST_ERROR };
+        let bound = if status.is_success() { self.wire.longest_answer() } else { LARGEST_ERROR };
         let mut body = BytesMut::new();
         loop {
             match response.chunk().await {

@@ -11,7 +11,7 @@ use futures_util::stream::unfold;
 use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
-use super::{LARGEST_ANSWER, Prepared, too_long};
+use super::{Prepared, too_long};
 use crate::answer::{AnswerStream, Chunk};
 use crate::draft::{Draft, broken_off};
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -115,8 +115,9 @@ impl<W: Wire> Reading<W> {
             if self.draft.finish.is_some() && (!complete || self.draft.said() > said) {
                 self.complete_since = Some(Instant::now());
             }
-            if self.draft.said() > LARGEST_ANSWER {
-                return Err(too_long(&self.id, LARGEST_ANSWER));
+            let longest = self.wire.longest_answer();
+            if self.draft.said() > longest {
+                return Err(too_long(&self.id, longest));
             }
             let fresh = self.draft.spoken().get(self.passed_on..).unwrap_or_default();
             if !fresh.is_empty() {
