@@ -153,6 +153,14 @@ impl Roster {
         if plan.candidates.is_empty() { Err(nobody(&plan, wanted)) } else { Ok(plan) }
     }
 
+    /// Whether the configuration leads to this provider by itself, and not only when a caller names it.
+    #[must_use]
+    pub fn mentions(&self, provider: &str) -> bool {
+        let rules = self.rules.iter().flat_map(|rule| &rule.models);
+        let names = [&self.default].into_iter().chain(&self.fallback).chain(self.aliases.values()).chain(rules);
+        names.into_iter().any(|name| self.resolve(name).is_ok_and(|candidate| candidate.provider.id() == provider))
+    }
+
     fn choice(&self, wanted: Wanted<'_>) -> (String, Vec<String>) {
         if let Some(model) = wanted.model {
             return ("request".into(), vec![model.to_owned()]);

@@ -211,8 +211,13 @@ async fn check(loaded: &Loaded, gateway: &Gateway, live: bool, json: bool) -> Ex
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
+/// Whether somebody would notice that a provider is not there: it has a key, or is one that may be asked without.
 fn is_used(gateway: &Gateway, name: &str) -> bool {
-    !matches!(gateway.roster.backends.get(name).map(|backend| &backend.key), Some(KeyState::Missing(_)))
+    match gateway.roster.backends.get(name).map(|backend| &backend.key) {
+        Some(KeyState::Present) => true,
+        Some(KeyState::NotNeeded) => gateway.roster.mentions(name),
+        Some(KeyState::Missing(_)) | None => false,
+    }
 }
 
 async fn probe(backend: &Backend) -> Result<(), String> {

@@ -44,6 +44,16 @@ fn json_is_one_document_and_errors_are_too() {
 }
 
 #[test]
+fn a_server_that_nobody_uses_may_be_down() {
+    let check = |default: &str| {
+        let mut command = visiongate(&["check", "--live"]);
+        command.env("VISIONGATE_PROVIDERS__OLLAMA__BASE_URL", "http://127.0.0.1:9").env("VISIONGATE_DEFAULT", default);
+        command.output().expect("it runs").status.code()
+    };
+    assert_eq!((check("pixtral"), check("ollama")), (Some(0), Some(1)));
+}
+
+#[test]
 fn newer_prices_come_from_a_file_and_go_into_a_configuration() {
     let folder = tempfile::tempdir().expect("a folder");
     let prices = folder.path().join("prices.json");
