@@ -22,6 +22,9 @@ fn faults(toml: &str) -> Vec<Fault> {
 async fn the_shipped_configuration_is_sound() {
     assert_eq!(faults(""), []);
     assert_eq!(faults(config::BUILT_IN), []);
+    let presets = super::gateway("").presets;
+    let schemas: Vec<_> = presets.values().filter_map(|preset| preset.schema.as_ref()).collect();
+    assert!(schemas.len() >= 5 && schemas.iter().all(|schema| visiongate::schema::compile(schema).is_ok()));
 }
 
 #[tokio::test]

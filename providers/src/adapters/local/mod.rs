@@ -11,7 +11,7 @@ mod reading;
 mod tesseract;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,7 +48,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // The system looks into a dozen files to tell, and these settings are made for every provider.
+        static CORES: OnceLock<usize> = OnceLock::new();
+        let cores = *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
         Self {
             languages: vec!["eng".into()],
             program: "tesseract".into(),
