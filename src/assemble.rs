@@ -25,7 +25,7 @@ use crate::layers::observe::Observed;
 use crate::layers::retry::Retrying;
 use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
-use crate::router::plan::{Backend, KeyState, Roster};
+use crate::router::plan::{Backend, KeyState, Origin, Roster};
 use crate::schema;
 use crate::supervisor::Supervisor;
 use crate::surface::mcp::TOOLS;
@@ -114,12 +114,20 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
         match adapters::build(preset, settings, &http) {
             Ok(adapter) => {
                 let provider = layered(adapter, config, &memory, supervisor);
-                backends.insert(name.clone(), Backend { provider, kind: preset.kind.clone(), key: key_state(found) });
+                let (kind, key, origin) = (preset.kind.clone(), key_state(found), origin(faults.loaded, name));
+                backends.insert(name.clone(), Backend { provider, kind, key, origin });
             }
             Err(message) => faults.add(&key, message, None),
         }
     }
     backends
+}
+
+/// Whether an operator said anything about a provider.
+fn origin(loaded: &Loaded, name: &str) -> Origin {
+    let told =
+        ["kind", "base_url", "model", "key"].iter().any(|key| !loaded.is_built_in(&format!("providers.{name}.{key}")));
+    if told { Origin::Operator } else { Origin::Shipped }
 }
 
 fn kinds(catalog: &Catalog, wrong: &str) -> String {

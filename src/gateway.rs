@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use vision_providers::answer::{Answer, Chunk, Try};
 use vision_providers::error::{Error, ErrorKind};
 use vision_providers::estimate::Estimate;
+use vision_providers::price::MicroUsd;
 use vision_providers::provider::Provider;
 use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Message, Sampling, VisionRequest};
 
@@ -22,7 +23,7 @@ use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::{Region, Wish};
 use crate::intake::{Door, Intake, Picture, Ready};
 use crate::reply::{Attempt, ImageAccount, Outcome, Reply, account, compose};
-use crate::router::plan::{Candidate, Plan, Roster, Wanted};
+use crate::router::plan::{Candidate, Plan, Reason, Roster, Skipped, Wanted};
 use crate::speech::{Listener, Speech};
 use crate::tasks::{self, Presets, Question};
 
@@ -115,11 +116,11 @@ impl Gateway {
     ) -> Result<Reply> {
         let began = Instant::now();
         let opened = self.open(ask, asker, request_id).await?;
-        let speech = listener.map(|listener| Speech::new(listener, opened.question.task));
-        let mut call = Call { gateway: self, ask, opened: &opened, speech, attempts: Vec::new() };
+        let mut call = Call::new(self, ask, &opened, listener);
         let outcome = call.first_answer().await?;
-        let attempts = call.attempts;
+        let (attempts, lost) = (call.attempts, call.lost);
         let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
+        reply.add_lost(lost);
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
@@ -133,19 +134,25 @@ impl Gateway {
     /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
     pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
         let opened = self.open(ask, asker, "foresee".into()).await?;
-        let call = Call { gateway: self, ask, opened: &opened, speech: None, attempts: Vec::new() };
+        let call = Call::new(self, ask, &opened, None);
         let mut foreseen = Vec::new();
-        for candidate in &opened.plan.candidates {
-            let prospect = match call.fit(&opened.ctx, candidate).await {
+        let passed_over = opened
+            .plan
+            .skipped
+            .iter()
+            .filter_map(|skipped| Some((self.roster.resolve(&skipped.model).ok()?, Some(skipped.warning()))));
+        let candidates = opened.plan.candidates.iter().cloned().map(|candidate| (candidate, None));
+        for (candidate, note) in passed_over.chain(candidates) {
+            let prospect = match call.fit(&opened.ctx, &candidate).await {
                 Ok(ready) => Ok(Prospect {
-                    estimate: Estimate::of(&call.request(candidate, &ready), &candidate.card),
+                    estimate: Estimate::of(&call.request(&candidate, &ready), &candidate.card),
                     images: accounts(&opened.pictures, &ready),
                 }),
                 Err(Stop::Fit(failure)) => Err(failure),
                 Err(Stop::Input(failure)) => return Err(failure),
                 Err(Stop::Backend(error)) => return Err(error.into()),
             };
-            foreseen.push(Foreseen { model: candidate.name(), prospect });
+            foreseen.push(Foreseen { model: candidate.name(), prospect, note });
         }
         Ok(foreseen)
     }
@@ -175,6 +182,8 @@ pub struct Foreseen {
     /// `provider/model`.
     pub model: String,
     pub prospect: Result<Prospect>,
+    /// Why it would not be asked, for now.
+    pub note: Option<String>,
 }
 
 /// What would be sent, and what it would cost at most.
@@ -247,8 +256,19 @@ struct Call<'a> {
     gateway: &'a Gateway,
     ask: &'a Ask,
     opened: &'a Opened,
-    speech: Option<Speech<'a>>,
+    listener: Option<&'a Listener>,
+    /// Something was passed on to the listener.
+    spoke: bool,
     attempts: Vec<Attempt>,
+    /// What was billed for answers of no use, as far as prices are known.
+    lost: MicroUsd,
+}
+
+impl<'a> Call<'a> {
+    fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, listener: Option<&'a Listener>) -> Self {
+        let (attempts, lost) = (Vec::new(), MicroUsd::default());
+        Self { gateway, ask, opened, listener, spoke: false, attempts, lost }
+    }
 }
 
 impl Call<'_> {
@@ -272,8 +292,10 @@ impl Call<'_> {
                 }
                 Err(Stop::Backend(error)) => {
                     self.note(candidate, error.tries(), error.kind().name(), began);
-                    let final_word =
-                        !self.moves_on(error.kind()) || self.speech.as_ref().is_some_and(Speech::has_begun);
+                    let final_word = !self.moves_on(error.kind()) || self.spoke;
+                    if let Some(price) = candidate.card.price {
+                        self.lost.0 += error.spent().iter().map(|usage| price.of(usage).0).sum::<u64>();
+                    }
                     failures.push((candidate.name(), error.into()));
                     if final_word {
                         break;
@@ -281,16 +303,22 @@ impl Call<'_> {
                 }
             }
         }
-        Err(summed_up(failures))
+        Err(summed_up(failures, &plan.skipped))
     }
 
     async fn ask_one(&mut self, ctx: &CallCtx, index: usize, candidate: &Candidate) -> Result<Outcome, Stop> {
         let ready = self.fit(ctx, candidate).await?;
         let req = self.request(candidate, &ready);
         let estimate = Estimate::of(&req, &candidate.card);
-        let answer = match &mut self.speech {
+        let answer = match self.listener {
             None => candidate.provider.complete(ctx, &req).await,
-            Some(speech) => aloud(&candidate.provider, ctx, &req, speech).await,
+            Some(listener) => {
+                // What one candidate left half said is nothing to the next.
+                let mut speech = Speech::new(listener, req.task);
+                let answer = aloud(&candidate.provider, ctx, &req, &mut speech).await;
+                self.spoke |= speech.has_begun();
+                answer
+            }
         };
         let answer = answer.map_err(Stop::Backend)?;
         if let (Some(estimate), Some(usage), false) = (estimate, answer.usage, answer.cached) {
@@ -304,9 +332,21 @@ impl Call<'_> {
     /// The pictures as this candidate should see them.
     async fn fit(&self, ctx: &CallCtx, candidate: &Candidate) -> Result<Vec<Ready>, Stop> {
         let limits = &candidate.card.limits;
+        let pictures = &self.opened.pictures;
+        // Documents go as they are; images share what is left.
+        let (images, documents): (Vec<&Picture>, Vec<&Picture>) = pictures.iter().partition(|it| it.size().is_some());
+        let taken: usize = documents.iter().map(|document| document.bytes()).sum();
+        let left = limits.max_total_bytes.checked_sub(taken).ok_or_else(|| {
+            let message = format!(
+                "the documents have {taken} bytes together: {} takes {}",
+                candidate.name(),
+                limits.max_total_bytes
+            );
+            Stop::Fit(Failure::new(Code::ImageTooLarge, message).advise("ask about fewer documents at once"))
+        })?;
         let wish = Wish {
             card: candidate.card.clone(),
-            max_bytes: limits.max_bytes.min(limits.max_total_bytes / self.opened.pictures.len()),
+            max_bytes: limits.max_bytes.min(left / images.len().max(1)),
             detail: self.ask.detail,
             region: self.ask.region,
         };
@@ -402,8 +442,8 @@ fn share_of_time(deadline: Instant, candidates_left: usize) -> Instant {
     now + deadline.saturating_duration_since(now) * 3 / 4
 }
 
-/// The error of the first candidate, with what became of the others.
-fn summed_up(failures: Vec<(String, Failure)>) -> Failure {
+/// The error of the first candidate, with what became of the others, and who was not asked for want of a key.
+fn summed_up(failures: Vec<(String, Failure)>, skipped: &[Skipped]) -> Failure {
     let mut failures = failures.into_iter();
     let Some((name, mut first)) = failures.next() else {
         return Failure::new(Code::Internal, "no candidate was asked");
@@ -411,6 +451,9 @@ fn summed_up(failures: Vec<(String, Failure)>) -> Failure {
     first.message = format!("{name}: {}", first.message);
     for (name, other) in failures {
         first.message = format!("{}; then {name}: {}", first.message, other.message);
+    }
+    for keyless in skipped.iter().filter(|skipped| matches!(skipped.reason, Reason::NoKey(_))) {
+        first.message = format!("{}; {}", first.message, keyless.warning());
     }
     first.message = clean::text(&first.message);
     first

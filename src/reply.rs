@@ -95,6 +95,16 @@ pub struct Reply {
     pub images: Vec<ImageAccount>,
 }
 
+impl Reply {
+    /// Adds what was billed for answers that were of no use.
+    pub(crate) fn add_lost(&mut self, lost: MicroUsd) {
+        if lost > MicroUsd::default() {
+            self.cost = self.cost.map(|cost| MicroUsd(cost.0 + lost.0));
+            self.warnings.push(format!("${} of the cost went into answers that could not be used", lost.dollars()));
+        }
+    }
+}
+
 /// Makes the reply of the candidate at `index` of the plan, without the times and images that only its caller knows.
 ///
 /// # Errors

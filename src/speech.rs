@@ -61,7 +61,8 @@ impl<'a> Speech<'a> {
         let text = take(&mut self.held) + &text;
         // A joiner is kept between two characters of a script that needs it, so both have to be there.
         let end = text.trim_end_matches(|c: char| c > '\u{2ff}').len();
-        let (now, later) = text.split_at(if text.len() - end > LONGEST_HELD { text.len() } else { end });
+        let last_two = text.char_indices().rev().nth(1).map_or(0, |(at, _)| at);
+        let (now, later) = text.split_at(if text.len() - end > LONGEST_HELD { last_two } else { end });
         later.clone_into(&mut self.held);
         self.pass_on(now, deadline).await;
     }

@@ -169,8 +169,6 @@ impl Dialect {
                     let inner = value.as_array()?.iter().map(|inner| self.node(inner, place));
                     said.insert(name.clone(), Value::Array(inner.collect::<Option<_>>()?));
                 }
-                // Without the one, the other would forbid what the caller allows.
-                "additionalProperties" if schema.get("patternProperties").is_some() => {}
                 "enum" | "const" if known => self.values(name, value, &mut said, &mut limits),
                 _ if known => {
                     said.insert(name.clone(), value.clone());
@@ -179,8 +177,7 @@ impl Dialect {
                 word if REMARKS.contains(&word) => {}
                 word if LIMITS.contains(&word) => limits.push(format!("{word}: {value}")),
                 // Without this, the rest would say something else.
-                _ if self.objects != Objects::Any => return None,
-                _ => {}
+                _ => return None,
             }
         }
         describe(&mut said, &limits);
@@ -194,7 +191,7 @@ impl Dialect {
 
     /// A reference, alone; at the top of a schema the definitions go with it.
     fn reference(&self, schema: &Value, inside: bool, place: &Place<'_>) -> Option<Value> {
-        if !inside && self.objects != Objects::Any {
+        if !inside {
             return None;
         }
         let mut said = json!({"$ref": schema["$ref"]});
@@ -310,10 +307,13 @@ fn is_object(schema: &Value) -> bool {
         })
 }
 
+fn required(schema: &Value) -> HashSet<&str> {
+    schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
 /// The properties of an object that may be absent.
 fn optional(schema: &Value) -> impl Iterator<Item = &str> {
-    let required: HashSet<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required = required(schema);
     let names = schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str);
     names.filter(move |name| !required.contains(name))
 }
@@ -322,7 +322,7 @@ fn optional(schema: &Value) -> impl Iterator<Item = &str> {
 /// was said for want of another way. It may take a while, so it belongs on a thread that may be busy.
 pub(crate) fn settled(output: &Output, wrapped: bool, answer: Answer) -> Answer {
     let Output::Json(Schema { value: schema, .. }) = output else { return answer };
-    let Some(mut value) = json_in(&answer.text) else { return answer };
+    let Some(mut value) = whole(&answer.text).or_else(|| fenced(&answer.text)) else { return answer };
     let before = value.clone();
     if wrapped && value.as_object().is_some_and(|members| members.len() == 1) {
         value = value.get_mut("value").map_or(before.clone(), Value::take);
@@ -331,21 +331,29 @@ pub(crate) fn settled(output: &Output, wrapped: bool, answer: Answer) -> Answer 
     if value == before { answer } else { Answer { text: value.to_string(), ..answer } }
 }
 
-/// The JSON in a text: the whole of it, what a fence holds, or what lies between the first and the last bracket.
+/// What may be the JSON in a text, the likeliest first: all of it, what a fence holds, what lies between braces, and a
+/// list that the text begins or ends with. Lists inside of prose are mostly no answers.
 #[must_use]
-pub fn json_in(text: &str) -> Option<Value> {
+pub fn json_in(text: &str) -> Vec<Value> {
     let text = text.trim();
-    let fenced = || {
-        let inside = text.split_once("```")?.1;
-        let inside = inside.strip_prefix("json").unwrap_or(inside);
-        serde_json::from_str(inside.split("```").next()?.trim()).ok()
-    };
-    let between = |open: char, close: char| serde_json::from_str(text.get(text.find(open)?..=text.rfind(close)?)?).ok();
-    let bracketed = || match (text.find('{'), text.find('[')) {
-        (Some(brace), Some(bracket)) if bracket < brace => between('[', ']').or_else(|| between('{', '}')),
-        _ => between('{', '}').or_else(|| between('[', ']')),
-    };
-    serde_json::from_str(text).ok().or_else(fenced).or_else(bracketed)
+    let between =
+        |open: char, close: char| serde_json::from_str::<Value>(text.get(text.find(open)?..=text.rfind(close)?)?).ok();
+    if let Some(value) = whole(text) {
+        return vec![value];
+    }
+    let at_the_edge = text.starts_with('[') || text.ends_with(']');
+    let list = if at_the_edge { between('[', ']') } else { None };
+    [fenced(text), between('{', '}'), list].into_iter().flatten().collect()
+}
+
+fn whole(text: &str) -> Option<Value> {
+    serde_json::from_str(text.trim()).ok()
+}
+
+fn fenced(text: &str) -> Option<Value> {
+    let inside = text.split_once("```")?.1;
+    let inside = inside.strip_prefix("json").unwrap_or(inside);
+    whole(inside.split("```").next()?)
 }
 
 fn without_nulls(root: &Value, schema: &Value, value: &mut Value) {
@@ -355,8 +363,7 @@ fn without_nulls(root: &Value, schema: &Value, value: &mut Value) {
             let Some(properties) = schema["properties"].as_object() else { return };
             let nulls: Vec<String> =
                 members.iter().filter(|(_, member)| member.is_null()).map(|(name, _)| name.clone()).collect();
-            let required: HashSet<&str> =
-                schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let required = required(schema);
             for name in nulls.iter().filter(|name| !required.contains(name.as_str())) {
                 if properties.get(name).is_some_and(|inner| !takes_null(root, inner)) {
                     members.remove(name);
@@ -545,21 +552,29 @@ mod tests {
         assert_eq!(member(&STRICT, maybe.clone()), Some(json!({"enum": ["x", null], "type": ["null", "string"]})));
         let said = json!({"type": ["null", "string"], "description": "(enum: [\"x\",null])"});
         assert_eq!(member(&GEMINI, maybe), Some(said));
-        let open = json!({"type": "object", "additionalProperties": false, "patternProperties": {"^x": {}}});
-        assert_eq!(say(&GEMINI, &open), Some(json!({"type": "object"})));
+        for unsaid in [
+            json!({"type": "object", "additionalProperties": false, "patternProperties": {"^x": {}}}),
+            json!({"type": "object", "properties": {"a": {"$ref": "#/definitions/A"}}, "definitions": {"A": {}}}),
+            json!({"allOf": [{"type": "object"}]}),
+        ] {
+            assert_eq!(say(&GEMINI, &unsaid), None, "{unsaid}");
+        }
     }
 
     #[test]
     fn json_is_found_in_fences_and_prose() {
         for (text, expected) in [
-            ("```json\n{\"a\": 1}\n```", json!({"a": 1})),
-            ("Sure: [1, 2] and so on", json!([1, 2])),
-            ("Sure: {\"a\": [1]}.", json!({"a": [1]})),
-            ("null", Value::Null),
+            ("```json\n{\"a\": 1}\n```", vec![json!({"a": 1})]),
+            ("Sure: [1, 2]", vec![json!([1, 2])]),
+            ("As in [1], it is {\"a\": [1]}.", vec![json!({"a": [1]})]),
+            ("null", vec![Value::Null]),
+            ("The list would be [] here.", vec![]),
+            ("The values [1, 2] over time.", vec![]),
         ] {
-            assert_eq!(json_in(text), Some(expected), "{text}");
+            let mut found = json_in(text);
+            found.dedup();
+            assert_eq!(found, expected, "{text}");
         }
-        assert_eq!(json_in("no"), None);
     }
 
     #[test]

@@ -142,10 +142,10 @@ impl Draft {
         if !ended.refusal.is_empty() {
             return Err(declined(&ended.refusal));
         }
-        let (open, close) = THOUGHT;
+        let (_, close) = THOUGHT;
         // Some servers keep the opening mark to themselves.
         let text = match ended.spoken().split_once(close) {
-            Some((thought, said)) if !thought.contains(open) => said.trim_start().to_owned(),
+            Some((thought, said)) if is_thought(thought, said) => said.trim_start().to_owned(),
             _ => ended.spoken().to_owned(),
         };
         if text.trim().is_empty() {
@@ -156,6 +156,12 @@ impl Draft {
         let (usage, blocks) = (ended.usage, ended.blocks);
         Ok(Answer { usage, finish, blocks, ..Answer::new(text, model) })
     }
+}
+
+/// Whether a closing mark ends a thought that was never opened: it stands alone on its line, behind plain words.
+fn is_thought(before: &str, after: &str) -> bool {
+    let alone = before.ends_with('\n') && (after.is_empty() || after.starts_with('\n'));
+    alone && !before.contains(THOUGHT.0) && !before.trim_start().starts_with(['{', '[', '`'])
 }
 
 fn nothing_said(finish: Finish) -> Error {
@@ -215,7 +221,9 @@ mod tests {
         let answered =
             |text: &str| draft(text, Some(Finish::Stop)).answer(&ModelId::from("m")).expect("an answer").text;
         assert_eq!(answered("hm, a cat.\n</think>\n\na cat"), "a cat");
-        assert_eq!(answered("the tags <think> and </think>"), "the tags <think> and </think>");
+        for whole in ["the tags <think> and </think>", "a stray `</think>` tag", "{\"a\":\"x\n</think>\n y\"}"] {
+            assert_eq!(answered(whole), whole);
+        }
     }
 
     #[test]

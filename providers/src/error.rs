@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::answer::Try;
+use crate::answer::{Try, Usage};
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -104,6 +104,7 @@ struct Inner {
     advice: Option<String>,
     context: Vec<(&'static str, String)>,
     tries: Vec<Try>,
+    spent: Vec<Usage>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -117,6 +118,7 @@ impl Error {
             advice: None,
             context: Vec::new(),
             tries: Vec::new(),
+            spent: Vec::new(),
             source: None,
         }))
     }
@@ -154,6 +156,19 @@ impl Error {
     pub fn after(mut self, tries: Vec<Try>) -> Self {
         self.0.tries = tries;
         self
+    }
+
+    /// Records what a call took whose answer was of no use.
+    #[must_use]
+    pub fn spending(mut self, usage: Option<Usage>) -> Self {
+        self.0.spent.extend(usage);
+        self
+    }
+
+    /// What calls took whose answers were of no use.
+    #[must_use]
+    pub fn spent(&self) -> &[Usage] {
+        &self.0.spent
     }
 
     /// The same without this text, which vendors echo and nobody may read.
@@ -214,8 +229,10 @@ const RUN: usize = 4;
 fn without_runs(text: &str, said: &str) -> String {
     let plain = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
     let spoken: Vec<String> = said.split_whitespace().map(plain).collect();
-    // A word or two stands in many a message.
-    let run = if said.trim().len() < 8 { 0 } else { RUN.min(spoken.len()) };
+    // A word or two stands in many a message, ours included.
+    let run = if spoken.len() < 2 || said.trim().len() < 12 { 0 } else { RUN.min(spoken.len()) };
+    let numbers = |word: &&String| word.chars().filter(char::is_ascii_digit).count() >= 4;
+    let numbers: HashSet<&str> = spoken.iter().filter(numbers).map(String::as_str).collect();
     let runs: HashSet<&[String]> = if run == 0 { HashSet::new() } else { spoken.windows(run).collect() };
     let words: Vec<&str> = text.split_whitespace().collect();
     let plains: Vec<String> = words.iter().map(|word| plain(word)).collect();
@@ -224,6 +241,9 @@ fn without_runs(text: &str, said: &str) -> String {
         if runs.contains(&plains[at..at + run]) {
             echoed[at..at + run].fill(true);
         }
+    }
+    for (echoed, word) in echoed.iter_mut().zip(&plains) {
+        *echoed |= numbers.contains(word.as_str());
     }
     if !echoed.contains(&true) {
         return text.to_owned();
@@ -272,7 +292,7 @@ mod tests {
         let hushed = error.without_echo("Note: the patient Jane Roe has X. What now?");
         assert_eq!(hushed.message(), "400: bad prompt … was refused");
         let error = Error::new(ErrorKind::InvalidRequest, "cannot read 078-05-1120 here");
-        assert_eq!(error.without_echo("078-05-1120").message(), "cannot read … here");
+        assert_eq!(error.without_echo("My number is 078-05-1120, thanks").message(), "cannot read … here");
         let error = Error::new(ErrorKind::InvalidRequest, "the image is too large");
         assert_eq!(error.clone().without_echo("What is in the image?").message(), error.message());
         assert_eq!(error.clone().without_echo("").message(), error.message());

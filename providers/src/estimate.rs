@@ -5,7 +5,7 @@
 use crate::answer::Usage;
 use crate::model::ModelCard;
 use crate::price::MicroUsd;
-use crate::request::{Output, Part, VisionRequest};
+use crate::request::{Output, Task, VisionRequest};
 use crate::tokens::Basis;
 
 /// Tokens and cost of a request that was not sent yet.
@@ -14,7 +14,7 @@ pub struct Estimate {
     pub input_tokens: u64,
     /// The part of the input that images take.
     pub image_tokens: u64,
-    /// What it costs at most: with an answer as long as it may be. Absent when the price is unknown.
+    /// What one call costs at most: with an answer as long as it may be. One that breaks its schema is asked for twice. Absent when the price is unknown.
     pub most: Option<MicroUsd>,
     /// How sure the count of the images is. Words are always a guess.
     pub basis: Basis,
@@ -29,20 +29,16 @@ impl Estimate {
         }
         let counts = req.images().map(|image| card.tokens.tokens(image.width(), image.height(), req.detail));
         let image_tokens = counts.sum::<Option<u64>>()?;
-        let words = req.parts().filter_map(|part| match part {
-            Part::Text(text) => Some(words(text)),
-            _ => None,
-        });
         let schema = match &req.output {
             Output::Text => 0,
-            Output::Json(schema) => self::words(&schema.value.to_string()),
+            Output::Json(schema) => words(&schema.value.to_string()),
         };
-        let system = req.system.as_deref().map_or(0, self::words);
-        let input_tokens = image_tokens + words.sum::<u64>() + system + schema;
+        let system = req.system.as_deref().map_or(0, words);
+        let input_tokens = image_tokens + req.texts().map(words).sum::<u64>() + system + schema;
         let longest = card.parameters_for(&req.sampling).0.max_output_tokens.or(card.limits.max_output_tokens);
         let most = longest.zip(card.price).map(|(output, price)| {
             let pages = req.images().count() as u64;
-            let (pages, annotated_pages) = if schema > 0 { (0, pages) } else { (pages, 0) };
+            let (pages, annotated_pages) = if req.task == Task::Extract { (0, pages) } else { (pages, 0) };
             let output_tokens = u64::from(output);
             price.of(&Usage { input_tokens, output_tokens, pages, annotated_pages, ..Usage::default() })
         });
@@ -67,7 +63,6 @@ fn words(text: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::price::Price;
-    use crate::request::Task;
     use crate::testkit::{about, card, image, request};
     use crate::tokens::TokenRule;
 

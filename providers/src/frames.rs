@@ -20,8 +20,7 @@ pub enum Framing {
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Event {
-    /// Empty where the vendor names none.
-    pub name: String,
+    /// Names that vendors give to events stand inside the data too.
     pub data: String,
 }
 
@@ -85,9 +84,7 @@ impl Frames {
         let line = if self.begun { &line } else { line.trim_start_matches('\u{feff}') };
         self.begun = true;
         match self.framing {
-            Framing::Lines => {
-                (!line.trim().is_empty()).then(|| Event { name: String::new(), data: line.trim().to_owned() })
-            }
+            Framing::Lines => (!line.trim().is_empty()).then(|| Event { data: line.trim().to_owned() }),
             _ if line.is_empty() => self.end_event(),
             _ => {
                 self.field(line);
@@ -105,16 +102,12 @@ impl Frames {
         // A colon at the start makes a comment, which servers send to show that they are alive.
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
-        match name {
-            "data" => {
-                if self.has_data {
-                    self.open.data.push('\n');
-                }
-                self.open.data.push_str(value);
-                self.has_data = true;
+        if name == "data" {
+            if self.has_data {
+                self.open.data.push('\n');
             }
-            "event" => value.clone_into(&mut self.open.name),
-            _ => {}
+            self.open.data.push_str(value);
+            self.has_data = true;
         }
     }
 }
@@ -123,20 +116,19 @@ impl Frames {
 mod tests {
     use super::*;
 
-    fn read(framing: Framing, bytes: &[u8], piece: usize) -> Vec<(String, String)> {
+    fn read(framing: Framing, bytes: &[u8], piece: usize) -> Vec<String> {
         let mut frames = Frames::new(framing);
         let mut events = Vec::new();
         for piece in bytes.chunks(piece) {
             events.extend(frames.push(piece).expect("events"));
         }
         events.extend(frames.end());
-        events.into_iter().map(|event| (event.name, event.data)).collect()
+        events.into_iter().map(|event| event.data).collect()
     }
 
-    fn check(framing: Framing, stream: &[u8], expected: &[(&str, &str)]) {
+    fn check(framing: Framing, stream: &[u8], expected: &[&str]) {
         for piece in 1..=stream.len() {
             let found = read(framing, stream, piece);
-            let found: Vec<_> = found.iter().map(|(name, data)| (name.as_str(), data.as_str())).collect();
             assert_eq!(found, expected, "in pieces of {piece}");
         }
     }
@@ -144,26 +136,26 @@ mod tests {
     #[test]
     fn events_are_the_same_however_the_bytes_are_split() {
         let stream = "\u{feff}: heartbeat\n\ndata: é漢🙂\n\nevent: ping\ndata: {}\n\ndata:one\ndata: two\nid: 7\nretry: x\nodd\n\n";
-        check(Framing::Events, stream.as_bytes(), &[("", "é漢🙂"), ("ping", "{}"), ("", "one\ntwo")]);
+        check(Framing::Events, stream.as_bytes(), &["é漢🙂", "{}", "one\ntwo"]);
     }
 
     #[test]
     fn each_kind_of_line_end_counts_once() {
         for end in ["\n", "\r\n", "\r"] {
             let stream = ["data: a", "", "data: b", "", ""].join(end);
-            check(Framing::Events, stream.as_bytes(), &[("", "a"), ("", "b")]);
+            check(Framing::Events, stream.as_bytes(), &["a", "b"]);
         }
     }
 
     #[test]
     fn a_missing_last_line_break_loses_nothing() {
-        check(Framing::Events, b"data: a\n\ndata: b", &[("", "a"), ("", "b")]);
-        check(Framing::Lines, b"{\"a\":1}\n\n {\"b\":2}", &[("", "{\"a\":1}"), ("", "{\"b\":2}")]);
+        check(Framing::Events, b"data: a\n\ndata: b", &["a", "b"]);
+        check(Framing::Lines, b"{\"a\":1}\n\n {\"b\":2}", &["{\"a\":1}", "{\"b\":2}"]);
     }
 
     #[test]
     fn broken_utf8_is_replaced_and_nothing_is_an_event_without_data() {
-        check(Framing::Events, b"data: a\xffb\n\nevent: x\n\n\n\n", &[("", "a\u{fffd}b")]);
+        check(Framing::Events, b"data: a\xffb\n\nevent: x\n\n\n\n", &["a\u{fffd}b"]);
     }
 
     #[test]

@@ -63,7 +63,7 @@
 //! use vision_providers::error::Result;
 //! use vision_providers::frames::{Event, Framing};
 //! use vision_providers::model::ModelCard;
-//! use vision_providers::request::{Part, VisionRequest};
+//! use vision_providers::request::VisionRequest;
 //! use vision_providers::wire::{Delivery, Incoming, Outgoing, Wire, event_json, json_post};
 //!
 //! #[derive(Debug)]
@@ -71,22 +71,18 @@
 //!
 //! impl Wire for Acme {
 //!     fn write(&self, req: &VisionRequest, _: &ModelCard, delivery: Delivery) -> Result<Outgoing> {
-//!         let words = req.parts().filter_map(|part| match part {
-//!             Part::Text(text) => Some(text.as_str()),
-//!             _ => None,
-//!         });
-//!         let words = words.collect::<Vec<_>>().join("\n");
+//!         let words = req.texts().collect::<Vec<_>>().join("\n");
 //!         let stream = delivery == Delivery::Streamed;
 //!         json_post("/look", &json!({"model": req.model.as_str(), "words": words, "stream": stream}))
 //!     }
 //!
 //!     fn probe(&self) -> Outgoing {
-//!         Outgoing { method: http::Method::GET, path: "/health".into(), body: Default::default(), wrapped: false }
+//!         Outgoing::get("/health")
 //!     }
 //!
 //!     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
 //!         let mut draft = Draft::default();
-//!         self.read_event(&Event { data: reply.json()?.to_string(), ..Event::default() }, &mut draft)?;
+//!         self.read_event(&Event { data: reply.json()?.to_string() }, &mut draft)?;
 //!         draft.answer(&req.model)
 //!     }
 //!
@@ -106,7 +102,7 @@
 //!
 //! let mut draft = Draft::default();
 //! for line in [r#"{"says": "a "}"#, r#"{"says": "cat", "over": true}"#] {
-//!     Acme.read_event(&Event { data: line.into(), ..Event::default() }, &mut draft)?;
+//!     Acme.read_event(&Event { data: line.into() }, &mut draft)?;
 //! }
 //! assert_eq!(draft.answer(&"acme-vision-2".into())?.text, "a cat");
 //! # Ok::<(), vision_providers::error::Error>(())

@@ -201,6 +201,14 @@ impl VisionRequest {
         self.messages.iter().flat_map(|message| &message.parts)
     }
 
+    /// Everything that is said in words, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// The images, in the order in which the conversation shows them.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.parts().filter_map(|part| match part {
@@ -227,10 +235,7 @@ impl VisionRequest {
     /// Characters of everything that is said in words.
     #[must_use]
     pub fn characters(&self) -> usize {
-        let said = self.parts().filter_map(|part| match part {
-            Part::Text(text) => Some(text.chars().count()),
-            _ => None,
-        });
+        let said = self.texts().map(|text| text.chars().count());
         said.sum::<usize>() + self.system.as_ref().map_or(0, |text| text.chars().count())
     }
 }

@@ -30,6 +30,14 @@ pub struct Outgoing {
     pub wrapped: bool,
 }
 
+impl Outgoing {
+    /// A GET of this path.
+    #[must_use]
+    pub fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), body: Bytes::new(), wrapped: false }
+    }
+}
+
 /// A vendor's reply, read to its end within bounds.
 #[derive(Debug, Clone)]
 pub struct Incoming {

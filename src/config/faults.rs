@@ -71,7 +71,7 @@ pub(super) fn place(figment: &Figment, path: &str) -> String {
                     _ if metadata.name.contains("environment") => {
                         format!("environment variable VISIONGATE_{}", path.replace('.', "__").to_uppercase())
                     }
-                    _ => "the built-in configuration".into(),
+                    _ => super::BUILT_IN_NAME.into(),
                 };
             }
             // A key that is missing is missing where its table is.

@@ -21,6 +21,7 @@ pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
 
 /// The shipped configuration, which every operator's file is laid over.
 pub const BUILT_IN: &str = include_str!("../../config.toml");
+const BUILT_IN_NAME: &str = "the built-in configuration";
 const PREFIX: &str = "VISIONGATE_";
 
 /// A configuration that can be used but for its faults, and where it came from.
@@ -35,6 +36,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Whether a key is as it was shipped.
+    pub(crate) fn is_built_in(&self, key: &str) -> bool {
+        faults::place(&self.figment, key) == BUILT_IN_NAME
+    }
+
     /// A fault of meaning, found after loading.
     #[must_use]
     pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
@@ -101,7 +107,7 @@ impl Provider for Toml {
     fn metadata(&self) -> Metadata {
         match &self.file {
             Some(file) => Metadata::from("TOML file", file.as_path()),
-            None => Metadata::named("the built-in configuration"),
+            None => Metadata::named(BUILT_IN_NAME),
         }
     }
 
@@ -150,8 +156,11 @@ fn environment(known: &Figment) -> Env {
     let is_platforms = |key: &UncasedStr| key.starts_with("service_") || key == "port" || key.starts_with("port_");
     Env::prefixed(PREFIX).ignore(&["config"]).filter(move |key| !is_platforms(key)).split("__").map(move |key| {
         let segments = key.as_str().split('.').enumerate().map(|(index, segment)| {
+            // A name without dashes that is the same to the letter comes first.
+            let exact = |name: &&String| index == 1 && name.eq_ignore_ascii_case(segment);
             let same = |name: &&String| index == 1 && name.replace('-', "_").eq_ignore_ascii_case(segment);
-            names.iter().find(same).map_or_else(|| segment.to_owned(), String::clone)
+            let name = names.iter().find(exact).or_else(|| names.iter().find(same));
+            name.map_or_else(|| segment.to_owned(), String::clone)
         });
         segments.collect::<Vec<_>>().join(".").into()
     })

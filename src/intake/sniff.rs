@@ -77,7 +77,7 @@ pub(super) fn unsupported(name: &str) -> Failure {
         "HTML" => "the address leads to a web page; use the address of the image itself",
         _ => "convert it to PNG or JPEG first",
     };
-    let message = format!("{name} is not a supported image format: use JPEG, PNG, WebP, GIF, TIFF or BMP");
+    let message = format!("{name} is not a supported image format: use JPEG, PNG, WebP, GIF, TIFF, BMP or PDF");
     Failure::new(Code::UnsupportedFormat, message).advise(advice)
 }
 

@@ -254,7 +254,7 @@ impl Flight {
 }
 
 fn late() -> Error {
-    Error::new(ErrorKind::TimedOut, "waiting for the answer to a question in the air")
+    Error::new(ErrorKind::TimedOut, "waiting for an answer: none came in time")
 }
 
 fn lost() -> Error {

@@ -1,7 +1,7 @@
 //! Tries again what may pass, within the deadline of the call and a bound on each try.
 //!
-//! Only errors that said so are tried again: a hang or a broken answer may have been billed and is not. A dropped call
-//! leaves nothing behind.
+//! Only errors that said so are tried again, and those that may have been billed once: a hang or a broken answer is not.
+//! A dropped call leaves nothing behind.
 
 use std::time::Duration;
 

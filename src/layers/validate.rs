@@ -98,13 +98,16 @@ impl Judge {
             Ok(second) => second,
             Err(error) => {
                 tries.extend_from_slice(error.tries());
-                return Err(first.error(tries));
+                return Err(first.error(tries).spending(first.answer.usage));
             }
         };
-        let (earlier, second_tries) = (first.answer.usage, second.tries.clone());
+        let (earlier, later, second_tries) = (first.answer.usage, second.usage, second.tries.clone());
         match self.check(second).await {
             Ok(Verdict::Right(mut answer)) => {
                 tries.append(&mut answer.tries);
+                if earlier.is_none() != answer.usage.is_none() {
+                    answer.warnings.push("one of the calls reported no usage: the cost is not complete".into());
+                }
                 answer.earlier.extend(earlier);
                 let fault = &first.fault;
                 answer
@@ -114,11 +117,11 @@ impl Judge {
             }
             Ok(Verdict::Wrong(second)) => {
                 tries.extend(marked(second_tries));
-                Err(second.error(tries))
+                Err(second.error(tries).spending(earlier).spending(later))
             }
             Err(_) => {
                 tries.extend(marked(second_tries));
-                Err(first.error(tries))
+                Err(first.error(tries).spending(earlier).spending(later))
             }
         }
     }
@@ -186,32 +189,41 @@ fn marked(mut tries: Vec<Try>) -> Vec<Try> {
 fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Verdict> {
     let cut = answer.finish != Finish::Stop;
     let tries = answer.tries.clone();
-    let found = json_in(&answer.text).or_else(|| if cut { mended(&answer.text, task) } else { None });
-    let value = match found {
-        Some(value) => value,
-        None if answer.finish == Finish::Refusal => {
-            return Err(
-                Error::new(ErrorKind::Refused, "the vendor's filter cut the answer before it was usable").after(tries)
-            );
-        }
-        // A server without a JSON mode answered in prose. For our own tasks that is an answer all the same, cut or not.
-        None if matches!(task, Task::Describe | Task::Ocr) && !answer.text.trim_start().starts_with(['{', '`']) => {
-            return Ok(Verdict::Right(prose(answer, task)));
-        }
-        None if cut => {
-            return Err(Error::new(ErrorKind::Truncated, "the answer was cut before its JSON was complete")
-                .advise("raise the limit on output tokens, or ask for less")
-                .after(tries));
-        }
-        None => return Ok(Verdict::Wrong(Wrong { answer, fault: "it is not JSON".into() })),
-    };
-    if let Err(fault) = check(&value, schema) {
-        return Ok(Verdict::Wrong(Wrong { answer, fault }));
+    let mut found = json_in(&answer.text);
+    if found.is_empty() && cut {
+        found.extend(mended(&answer.text, task));
     }
-    if is_empty(&value, task) {
-        return Err(Error::new(ErrorKind::Empty, "the backend answered with an empty description").after(tries));
+    let mut faults = Vec::new();
+    for value in &found {
+        match check(value, schema) {
+            Ok(()) if is_empty(value, task) => {
+                let error = Error::new(ErrorKind::Empty, "the backend answered with an empty description");
+                return Err(error.after(tries));
+            }
+            Ok(()) => return Ok(Verdict::Right(Answer { text: value.to_string(), ..answer })),
+            Err(fault) => faults.push(fault),
+        }
     }
-    Ok(Verdict::Right(Answer { text: value.to_string(), ..answer }))
+    if found.is_empty() && answer.finish == Finish::Refusal {
+        let error = Error::new(ErrorKind::Refused, "the vendor's filter cut the answer before it was usable");
+        return Err(error.after(tries));
+    }
+    // A server without a JSON mode answered in prose. For our own tasks that is an answer all the same, cut or not.
+    if matches!(task, Task::Describe | Task::Ocr) && is_prose(&answer.text) {
+        return Ok(Verdict::Right(prose(answer, task)));
+    }
+    if found.is_empty() && cut {
+        return Err(Error::new(ErrorKind::Truncated, "the answer was cut before its JSON was complete")
+            .advise("raise the limit on output tokens, or ask for less")
+            .after(tries));
+    }
+    let fault = faults.into_iter().next().unwrap_or_else(|| "it is not JSON".into());
+    Ok(Verdict::Wrong(Wrong { answer, fault }))
+}
+
+/// Whether a text was never meant to be JSON.
+fn is_prose(text: &str) -> bool {
+    !text.trim_start().starts_with(['{', '`']) && serde_json::from_str::<Value>(text).is_err()
 }
 
 /// Plain words as the answer to one of our own tasks.
@@ -344,6 +356,8 @@ mod tests {
     fn prose_is_a_description_with_a_warning() {
         let (text, _) = outcome("A cat on a mat.", Finish::Stop, Task::Describe).expect("text");
         assert!(text.contains("A cat on a mat."));
+        let (text, _) = outcome("The values [1, 2] and {x}.", Finish::Stop, Task::Describe).expect("text");
+        assert!(text.contains("The values [1, 2] and {x}."));
         let (text, _) = outcome("TOTAL 9.00", Finish::Stop, Task::Ocr).expect("text");
         assert_eq!(text, r#"{"detected_text":"TOTAL 9.00"}"#);
     }

@@ -16,6 +16,17 @@ pub struct Backend {
     /// What the configuration calls its kind.
     pub kind: String,
     pub key: KeyState,
+    /// Where its settings come from.
+    pub origin: Origin,
+}
+
+/// Who configured a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The operator, or at least they said something about it.
+    Operator,
+    /// It is as it was shipped.
+    Shipped,
 }
 
 /// Whether a provider has the key that it needs.
@@ -153,9 +164,20 @@ impl Roster {
         if plan.candidates.is_empty() { Err(nobody(&plan, wanted)) } else { Ok(plan) }
     }
 
-    /// Whether the configuration leads to this provider by itself, and not only when a caller names it.
+    /// Whether a provider can be expected to be there: it has its key, or somebody who needs none was told of. A server
+    /// that is shipped with the configuration, and to which nothing leads, need not exist.
     #[must_use]
-    pub fn mentions(&self, provider: &str) -> bool {
+    pub fn expects(&self, name: &str) -> bool {
+        let Some(backend) = self.backends.get(name) else { return false };
+        match (&backend.key, backend.origin) {
+            (KeyState::Missing(_), _) => false,
+            (KeyState::Present, _) | (KeyState::NotNeeded, Origin::Operator) => true,
+            (KeyState::NotNeeded, Origin::Shipped) => self.mentions(name),
+        }
+    }
+
+    /// Whether the configuration leads to this provider by itself, and not only when a caller names it.
+    fn mentions(&self, provider: &str) -> bool {
         let rules = self.rules.iter().flat_map(|rule| &rule.models);
         let names = [&self.default].into_iter().chain(&self.fallback).chain(self.aliases.values()).chain(rules);
         names.into_iter().any(|name| self.resolve(name).is_ok_and(|candidate| candidate.provider.id() == provider))

@@ -201,10 +201,15 @@ fn show_foreseen(foreseen: &[Foreseen], json: bool) {
             Ok(Prospect { estimate: Some(estimate), .. }) => {
                 let most = estimate.most.map_or("unknown".into(), |most| format!("${}", most.dollars()));
                 let (input, images, basis) = (estimate.input_tokens, estimate.image_tokens, estimate.basis.name());
-                format!("{model}: about {input} tokens in, {images} of them for images ({basis}); cost at most {most}")
+                format!(
+                    "{model}: about {input} tokens in, {images} of them for images ({basis}); at most {most} a call"
+                )
             }
         };
         print(&line);
+        if let Some(note) = &one.note {
+            tell(&format!("note: {note}"));
+        }
     }
 }
 

@@ -129,6 +129,13 @@ pub fn foreseen(foreseen: &[Foreseen]) -> Value {
         }
         Err(failure) => json!({"model": one.model, "error": error(failure)["error"]}),
     };
+    let one = |foreseen: &Foreseen| {
+        let mut value = one(foreseen);
+        if let Some(note) = &foreseen.note {
+            value["note"] = json!(note);
+        }
+        value
+    };
     json!({"candidates": foreseen.iter().map(one).collect::<Vec<_>>()})
 }
 

@@ -191,7 +191,7 @@ async fn check(loaded: &Loaded, gateway: &Gateway, live: bool, json: bool) -> Ex
     }
     let file = loaded.file.as_ref().map_or("the built-in configuration".into(), |file| file.display().to_string());
     // A provider without a key is passed over, which is no fault; one that was asked and did not answer is.
-    let failed = live && states.iter().any(|(name, state)| state.is_err() && is_used(gateway, name));
+    let failed = live && states.iter().any(|(name, state)| state.is_err() && gateway.roster.expects(name));
     if json {
         let providers: Vec<Value> = states
             .iter()
@@ -209,15 +209,6 @@ async fn check(loaded: &Loaded, gateway: &Gateway, live: bool, json: bool) -> Ex
         }
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-}
-
-/// Whether somebody would notice that a provider is not there: it has a key, or is one that may be asked without.
-fn is_used(gateway: &Gateway, name: &str) -> bool {
-    match gateway.roster.backends.get(name).map(|backend| &backend.key) {
-        Some(KeyState::Present) => true,
-        Some(KeyState::NotNeeded) => gateway.roster.mentions(name),
-        Some(KeyState::Missing(_)) | None => false,
-    }
 }
 
 async fn probe(backend: &Backend) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vision_providers::model::{Date, JsonMode, ModelCard};
 use vision_providers::parameters::SamplingRule;
-use vision_providers::price::Price;
+use vision_providers::price::{MicroUsd, Price};
 
 use crate::gateway::Gateway;
 use crate::router::plan::{Backend, KeyState};
@@ -37,7 +37,7 @@ pub(super) fn list(gateway: &Gateway) -> Value {
 pub(super) fn usable(gateway: &Gateway) -> Value {
     listed(gateway, |name, backend| {
         let mut provider = provider_json(name, backend);
-        if matches!(backend.key, KeyState::Missing(_)) {
+        if !gateway.roster.expects(name) {
             provider["models"] = json!([]);
         }
         for model in provider["models"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
@@ -132,8 +132,7 @@ fn parameters(card: &ModelCard) -> Value {
 }
 
 fn add_price(value: &mut Value, price: &Price) {
-    #[expect(clippy::cast_precision_loss, reason = "prices are far below 2^52 micro-dollars")]
-    let dollars = |micro: u64| micro as f64 / 1e6;
+    let dollars = |micro: u64| MicroUsd(micro).dollars();
     let mut tokens =
         json!({"input": dollars(price.input), "output": dollars(price.output), "cached": dollars(price.cached)});
     if let Some(above) = price.above {

@@ -381,3 +381,56 @@ async fn a_backend_that_reports_no_usage_gets_an_estimate_that_says_so() {
     assert!(reply["usage"]["input_tokens"].as_u64().expect("tokens") > 864);
     assert!(reply["warnings"][0].as_str().expect("a warning").contains("estimates"), "{reply}");
 }
+
+#[tokio::test]
+async fn models_without_a_key_are_foreseen_too() {
+    let gateway =
+        gateway("default = \"openai\"\n[providers.openai]\nkey = { env = \"VISIONGATE_TEST_NO_SUCH_KEY\" }\n");
+    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let foreseen = answer::foreseen(&gateway.foresee(&about("receipt.png"), &asker).await.expect("a plan"));
+    let first = &foreseen["candidates"][0];
+    assert_eq!(first["model"], "openai/gpt-6-luna");
+    assert!(first["note"].as_str().expect("a note").contains("NO_SUCH_KEY"), "{first}");
+    assert!(first["estimate"]["max_cost_usd"].as_f64().expect("a cost") > 0.0, "{first}");
+    assert_eq!(foreseen["candidates"][1]["model"], "local/tesseract");
+}
+
+#[tokio::test]
+async fn money_that_went_into_unusable_answers_is_in_the_bill() {
+    let broken = Upstream::start([Play::json(200, &completion("{\"total\": \"much\"}"))]).await;
+    let good = Upstream::start([Play::json(200, &completion("{\"total\": 9}"))]).await;
+    let more = format!("[providers.second]\nkind = \"pixtral\"\nkey = \"none\"\nbase_url = \"{}\"\n", good.url("/v1"));
+    let config =
+        format!("{}{more}", pixtral_at(&broken.url("/v1"))).replace("fallback = []", "fallback = [\"second\"]");
+    let schema = json!({"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]});
+    let extract = Ask { schema: Some(Arc::new(schema)), ..about("receipt.png") };
+    let reply = answer::whole(&ask(&gateway(&config), &extract).await.expect("data"));
+    // Three calls of 1210 and 96 tokens at 1.50 and 7.50: 3 x 2,535 micro-dollars.
+    assert_eq!(reply["cost_usd"], json!(0.007_605));
+    assert!(reply["warnings"].to_string().contains("$0.00507"), "{}", reply["warnings"]);
+}
+
+#[tokio::test]
+async fn documents_that_are_too_much_together_go_to_a_model_that_takes_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pdf = folder.path().join("half.pdf");
+    std::fs::write(&pdf, [b"%PDF-1.7\n".as_slice(), &vec![b' '; 900_000]].concat()).expect("a file");
+    let reading = Upstream::start([Play::json(200, &completion("Two invoices."))]).await;
+    let more = format!(
+        "[[providers.pixtral.models]]\nid = \"mistral-medium-latest\"\nlimits = {{ max_total_bytes = 1_000_000 }}\n\
+         [providers.second]\nkind = \"pixtral\"\nkey = \"none\"\nbase_url = \"{}\"\n",
+        reading.url("/v1")
+    );
+    let config =
+        format!("{}{more}", pixtral_at("http://127.0.0.1:9/v1")).replace("fallback = []", "fallback = [\"second\"]");
+    let both = Ask {
+        images: vec![pdf.display().to_string(), pdf.display().to_string()],
+        prompt: Some("What are they?".into()),
+        ..Ask::default()
+    };
+    let reply = answer::whole(&ask(&gateway(&config), &both).await.expect("an answer"));
+    assert_eq!(
+        (reply["provider"].as_str(), reply["route"]["attempts"][0]["outcome"].as_str()),
+        (Some("second"), Some("does_not_fit"))
+    );
+}

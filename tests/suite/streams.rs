@@ -318,6 +318,24 @@ async fn nobody_else_is_asked_once_something_was_said() {
 }
 
 #[tokio::test]
+async fn what_one_model_left_half_said_is_nothing_to_the_next() {
+    let half = [r#"{"descr"#];
+    let mut pieces = events(&half);
+    pieces.pop();
+    let headers = vec![("content-type", "text/event-stream".to_owned())];
+    let first = Upstream::start([Play::Pieces(headers, pieces, Then::End)]).await;
+    let second = Upstream::start([Play::events(events(&[r#"{"description":"A cat.","detected_text":""}"#]))]).await;
+    let more = format!(
+        "[providers.second]\nkind = \"openai-compatible\"\nmodel = \"m\"\nkey = \"none\"\nbase_url = \"{}\"\n",
+        second.url("/v1")
+    );
+    let config = format!("{}{more}", pixtral_at(&first.url("/v1"))).replace("fallback = []", "fallback = [\"second\"]");
+    let ask = Ask { images: vec![example("receipt.png")], ..Ask::default() };
+    let (said, reply) = ask_aloud(&config, &ask).await;
+    assert_eq!((said.concat().as_str(), reply.expect("a reply")["provider"].as_str()), ("A cat.", Some("second")));
+}
+
+#[tokio::test]
 async fn silence_in_the_middle_ends_in_an_error_and_a_closed_socket() {
     let mut half = events(&["A till "]);
     half.pop();

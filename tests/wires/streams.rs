@@ -100,6 +100,33 @@ async fn modes_that_do_not_match_are_told_by_the_content_type() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_asked_for_ends_as_any_other() {
+    let done = [chunk("a ", &Value::Null), chunk("cat", &json!("stop"))].concat();
+    let late_error = format!("{done}data: {}\n\n", json!({"error": {"message": "overloaded", "code": 503}}));
+    let terminated = format!("{done}data: [DONE]\n\n");
+    let headers = vec![("content-type", "text/event-stream".to_owned())];
+    for (events, then) in [(late_error, Then::End), (terminated, Then::Hang)] {
+        let upstream = Upstream::start([Play::Pieces(headers.clone(), vec![events.into_bytes()], then)]).await;
+        let began = Instant::now();
+        let answer = provider("vllm", &upstream, "lab-model").complete(&ctx(PATIENCE), &asking()).await;
+        assert_eq!(answer.expect("an answer").text, "a cat");
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+    let half = chunk("a ", &Value::Null).into_bytes();
+    let upstream = Upstream::start([Play::Pieces(headers, vec![half], Then::End)]).await;
+    let error = provider("vllm", &upstream, "lab-model").complete(&ctx(PATIENCE), &asking()).await.expect_err("half");
+    assert_eq!((error.kind(), error.retry_verdict()), (ErrorKind::Unavailable, Retry::Never));
+}
+
+#[tokio::test]
+async fn an_error_page_that_breaks_off_keeps_its_status() {
+    let page = b"HTTP/1.1 503 X\r\ncontent-length: 500\r\n\r\noverload".to_vec();
+    let upstream = Upstream::start([Play::Raw(page)]).await;
+    let error = provider("vllm", &upstream, "lab-model").complete(&ctx(PATIENCE), &asking()).await.expect_err("503");
+    assert_eq!((error.kind(), error.retry_verdict()), (ErrorKind::Unavailable, Retry::Later(None)));
+}
+
+#[tokio::test]
 async fn an_empty_error_is_none() {
     for empty in [json!({}), json!(""), json!(false), Value::Null] {
         let mut reply = completion(&json!("a cat"));

@@ -4,8 +4,6 @@
 //! are counted without those from the cache, so they are added up. <https://docs.anthropic.com/en/api/messages>, read
 //! 2026-11-20.
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::adapters::complaint::{error_inside, read_error};
@@ -74,7 +72,7 @@ impl Wire for Anthropic {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
+        Outgoing::get("/models")
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

@@ -4,8 +4,6 @@
 //! answer although they are billed with it; a blocked prompt is a success without candidates; and a stream simply ends.
 //! <https://ai.google.dev/api/generate-content>, read 2026-11-20.
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::adapters::complaint::{delay, details, error_inside, read_error};
@@ -56,7 +54,7 @@ impl Wire for Gemini {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models?pageSize=1".into(), body: Bytes::new(), wrapped: false }
+        Outgoing::get("/models?pageSize=1")
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

@@ -4,8 +4,6 @@
 //! It reads and extracts, and does not pretend to describe or to answer. It does not stream.
 //! <https://docs.mistral.ai/api/#tag/ocr>, read 2026-11-20.
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::adapters::complaint::error_inside;
@@ -44,14 +42,14 @@ impl Wire for MistralOcr {
             })?;
             wrapped = format.wrapped;
             body.insert("document_annotation_format".into(), format.schema);
-            body.insert("document_annotation_prompt".into(), json!(words(req)));
+            body.insert("document_annotation_prompt".into(), json!(req.texts().collect::<Vec<_>>().join("\n")));
         }
         body.extend(self.extra.clone());
         Ok(Outgoing { wrapped, ..json_post("/ocr", &body)? })
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
+        Outgoing::get("/models")
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
@@ -111,14 +109,6 @@ fn document(req: &VisionRequest) -> Result<Value> {
         (Some(one), None) => Ok(one),
         _ => Err(Error::new(ErrorKind::Unsupported, format!("{} takes one image or document", req.model))),
     }
-}
-
-fn words(req: &VisionRequest) -> String {
-    let words = req.parts().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        _ => None,
-    });
-    words.collect::<Vec<_>>().join("\n")
 }
 
 /// The filled-in schema is JSON inside a string.

@@ -4,8 +4,6 @@
 //! The context is set with every request: the server's usual 4,096 tokens are less than a few pictures take, and it cuts
 //! a longer prompt without a word. <https://github.com/ollama/ollama/blob/main/docs/api.md>, read 2026-08-21.
 
-use bytes::Bytes;
-use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::adapters::complaint::{error_inside, read_error};
@@ -59,7 +57,7 @@ impl Wire for Ollama {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/api/tags".into(), body: Bytes::new(), wrapped: false }
+        Outgoing::get("/api/tags")
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {

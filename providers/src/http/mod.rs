@@ -19,12 +19,11 @@ pub use self::endpoint::{Auth, Endpoint, VendorHttp};
 use self::streaming::Reading;
 use crate::answer::{Answer, AnswerStream};
 use crate::dialect::settled;
-use crate::draft::Draft;
 use crate::error::{Error, ErrorKind, Result, Retry};
-use crate::frames::{Frames, Framing};
+use crate::frames::Framing;
 use crate::model::{Date, ModelCard};
 use crate::provider::VisionProvider;
-use crate::request::{CallCtx, ModelId, Output, Part, VisionRequest};
+use crate::request::{CallCtx, ModelId, Output, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
 /// The longest error page that is read.
@@ -91,7 +90,8 @@ impl<W: Wire> HttpProvider<W> {
         let req = Arc::new(VisionRequest { model, sampling, ..req.clone() });
         let notes = notes.into_iter().map(|note| format!("{}: {note}", req.model));
         let warnings = warning.into_iter().chain(notes).collect();
-        Ok(Prepared { warnings, req, card, wrapped: false })
+        let key = self.endpoint.key.clone();
+        Ok(Prepared { warnings, req, card, wrapped: false, doubtful: false, key })
     }
 
     async fn write(&self, prepared: &Prepared, delivery: Delivery, deadline: Instant) -> Result<Outgoing> {
@@ -100,10 +100,31 @@ impl<W: Wire> HttpProvider<W> {
         apart(bytes, deadline, move || wire.write(&req, &card, delivery)).await
     }
 
-    /// Sends, and reads the whole reply.
-    async fn exchange(&self, deadline: Instant, outgoing: Outgoing) -> Result<Incoming> {
-        let exchange = async { self.read(self.send(outgoing).await?).await };
-        timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(self.late()))
+    /// Asks, and reads at least the head of the reply.
+    async fn ask(&self, ctx: &CallCtx, req: &VisionRequest, delivery: Delivery) -> Result<Reply<W>> {
+        let mut prepared = self.prepared(req)?;
+        let outgoing = self.write(&prepared, delivery, ctx.deadline).await?;
+        prepared.wrapped = outgoing.wrapped;
+        let response = self.in_time(ctx.deadline, self.send(outgoing)).await?;
+        let headers = response.headers();
+        // The content says what it is: some servers stream unasked, and some do not stream although they were asked to.
+        let streams = match (self.wire.framing(), delivery) {
+            (Framing::Events, Delivery::Whole) => is(headers, "text/event-stream"),
+            (Framing::Whole, _) | (Framing::Lines, Delivery::Whole) => false,
+            (_, Delivery::Streamed) => !is(headers, "application/json"),
+        };
+        if streams && response.status().is_success() {
+            let notice = self.wire.notices(&prepared.req, headers);
+            let wire = Arc::clone(&self.wire);
+            let reading = Reading::new(wire, &self.id, response, prepared.and(notice), ctx.deadline);
+            return Ok(Reply::Stream(Box::new(reading)));
+        }
+        let reply = self.in_time(ctx.deadline, self.read(response)).await?;
+        self.answer(prepared, reply, ctx.deadline).await.map(|answer| Reply::Whole(Box::new(answer)))
+    }
+
+    async fn in_time<T>(&self, deadline: Instant, work: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout_at(deadline, work).await.unwrap_or_else(|_| Err(self.late()))
     }
 
     /// A backend that hangs may still be working, and billing: the same call is not sent twice.
@@ -136,8 +157,8 @@ impl<W: Wire> HttpProvider<W> {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() <= bound => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(Incoming { status, headers, body: body.freeze() }),
-                // An endless error page still has a status, and that says enough.
-                Ok(Some(_)) if !status.is_success() => {
+                // An error page without an end, or cut short, still has a status, and that says enough.
+                Ok(Some(_)) | Err(_) if !status.is_success() => {
                     return Ok(Incoming { status, headers, body: Bytes::new() });
                 }
                 Ok(Some(_)) => return Err(too_long(&self.id, bound)),
@@ -152,16 +173,15 @@ impl<W: Wire> HttpProvider<W> {
 
     /// The answer in a reply that was read whole.
     async fn answer(&self, prepared: Prepared, reply: Incoming, deadline: Instant) -> Result<Answer> {
-        let key = self.endpoint.key.as_ref();
         if !reply.status.is_success() {
             let error = self.wire.read_error(&reply).with("model", prepared.req.model.as_str());
-            return Err(prepared.hushed(error, key));
+            return Err(prepared.hushed(error));
         }
         let notice = self.wire.notices(&prepared.req, &reply.headers);
         let prepared = prepared.and(notice);
         let (wire, req) = (Arc::clone(&self.wire), Arc::clone(&prepared.req));
-        let reading = apart(reply.body.len(), deadline, move || read_whole(&*wire, &req, &reply)).await;
-        let answer = reading.map_err(|error| prepared.hushed(error, key))?;
+        let reading = apart(reply.body.len(), deadline, move || wire.read(&req, &reply)).await;
+        let answer = reading.map_err(|error| prepared.hushed(error))?;
         prepared.told(answer, deadline).await
     }
 
@@ -193,36 +213,23 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let mut prepared = self.prepared(req)?;
-        let outgoing = self.write(&prepared, Delivery::Whole, ctx.deadline).await?;
-        prepared.wrapped = outgoing.wrapped;
-        let reply = self.exchange(ctx.deadline, outgoing).await?;
-        self.answer(prepared, reply, ctx.deadline).await
+        match self.ask(ctx, req, Delivery::Whole).await? {
+            Reply::Whole(answer) => Ok(*answer),
+            Reply::Stream(reading) => reading.read_to_end().await,
+        }
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
-        let framing = self.wire.framing();
-        if framing == Framing::Whole {
-            return Ok(self.complete(ctx, req).await?.in_one_piece());
+        let streams = self.wire.framing() != Framing::Whole;
+        match self.ask(ctx, req, if streams { Delivery::Streamed } else { Delivery::Whole }).await? {
+            Reply::Whole(answer) => Ok(answer.in_one_piece()),
+            Reply::Stream(reading) => Ok(reading.into_stream()),
         }
-        let mut prepared = self.prepared(req)?;
-        let outgoing = self.write(&prepared, Delivery::Streamed, ctx.deadline).await?;
-        prepared.wrapped = outgoing.wrapped;
-        let opening = timeout_at(ctx.deadline, self.send(outgoing)).await;
-        let response = opening.unwrap_or_else(|_| Err(self.late()))?;
-        if !response.status().is_success() || is(response.headers(), "application/json") {
-            let reading = timeout_at(ctx.deadline, self.read(response)).await;
-            let reply = reading.unwrap_or_else(|_| Err(self.late()))?;
-            return Ok(self.answer(prepared, reply, ctx.deadline).await?.in_one_piece());
-        }
-        let key = self.endpoint.key.clone();
-        let notice = self.wire.notices(&prepared.req, response.headers());
-        let prepared = prepared.and(notice);
-        Ok(Reading::new(Arc::clone(&self.wire), &self.id, response, prepared, key, ctx.deadline).into_stream())
     }
 
     async fn probe(&self, ctx: &CallCtx) -> Result<()> {
-        let reply = self.exchange(ctx.deadline, self.wire.probe()).await?;
+        let exchange = async { self.read(self.send(self.wire.probe()).await?).await };
+        let reply = self.in_time(ctx.deadline, exchange).await?;
         if reply.status.is_success() {
             return Ok(());
         }
@@ -230,25 +237,16 @@ impl<W: Wire> VisionProvider for HttpProvider<W> {
     }
 }
 
+/// What came back, in the form in which it came.
+enum Reply<W> {
+    Whole(Box<Answer>),
+    Stream(Box<Reading<W>>),
+}
+
 /// Whether the content is of this type.
 fn is(headers: &HeaderMap, media_type: &str) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(media_type))
-}
-
-/// Reads a reply in the form that it has: some servers stream although nobody asked them to.
-fn read_whole<W: Wire>(wire: &W, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
-    if wire.framing() != Framing::Events || !is(&reply.headers, "text/event-stream") {
-        return wire.read(req, reply);
-    }
-    let mut frames = Frames::new(Framing::Events);
-    let mut events = frames.push(&reply.body)?;
-    events.extend(frames.end());
-    let mut draft = Draft::default();
-    for event in events {
-        wire.read_event(&event, &mut draft)?;
-    }
-    draft.whole(&req.model)
 }
 
 /// Works where it is when that is little, and on a thread that may be busy when it is much.
@@ -286,6 +284,9 @@ struct Prepared {
     warnings: Vec<String>,
     /// The schema was sent inside another one.
     wrapped: bool,
+    /// Something about the answer is in doubt, as the warnings say.
+    doubtful: bool,
+    key: Option<SecretString>,
 }
 
 impl Prepared {
@@ -295,18 +296,15 @@ impl Prepared {
     }
 
     /// An error without what vendors echo: the key, and what was asked.
-    fn hushed(&self, error: Error, key: Option<&SecretString>) -> Error {
-        let words = self.req.parts().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            _ => None,
-        });
-        let said = words.chain(self.req.system.as_deref());
-        without_key(said.fold(error, Error::without_echo), key)
+    fn hushed(&self, error: Error) -> Error {
+        // The numbers that we give to pictures are nobody's words.
+        let said = self.req.texts().filter(|text| !text.starts_with("Image ")).chain(self.req.system.as_deref());
+        without_key(said.fold(error, Error::without_echo), self.key.as_ref())
     }
 
     /// The answer in the caller's terms, with what there is to say about the request first.
     async fn told(self, answer: Answer, deadline: Instant) -> Result<Answer> {
-        let Self { req, warnings, wrapped, .. } = self;
+        let Self { req, warnings, wrapped, doubtful, .. } = self;
         let mut answer = match &req.output {
             Output::Text => answer,
             // A schema is a stranger's, and so is the answer.
@@ -316,6 +314,7 @@ impl Prepared {
             }
         };
         answer.warnings.splice(0..0, warnings);
+        answer.partial |= doubtful;
         Ok(answer)
     }
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::unfold;
-use secrecy::SecretString;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Prepared, too_long};
-use crate::answer::{AnswerStream, Chunk};
+use crate::answer::{Answer, AnswerStream, Chunk};
 use crate::draft::{Draft, broken_off};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::frames::{Event, Frames};
@@ -31,7 +30,6 @@ pub(super) struct Reading<W> {
     id: String,
     response: reqwest::Response,
     prepared: Prepared,
-    key: Option<SecretString>,
     deadline: Instant,
     frames: Frames,
     events: VecDeque<Event>,
@@ -52,7 +50,6 @@ impl<W: Wire> Reading<W> {
         id: &str,
         response: reqwest::Response,
         prepared: Prepared,
-        key: Option<SecretString>,
         deadline: Instant,
     ) -> Self {
         let frames = Frames::new(wire.framing());
@@ -61,7 +58,6 @@ impl<W: Wire> Reading<W> {
             id: id.to_owned(),
             response,
             prepared,
-            key,
             deadline,
             frames,
             events: VecDeque::new(),
@@ -78,6 +74,19 @@ impl<W: Wire> Reading<W> {
         Box::pin(unfold(Some(self), |reading| async move { reading?.next().await }))
     }
 
+    /// The whole answer, for whoever did not want it in pieces.
+    pub(super) async fn read_to_end(self) -> Result<Answer> {
+        let mut reading = Some(self);
+        while let Some(rest) = reading {
+            let Some((chunk, left)) = rest.next().await else { break };
+            if let Chunk::End(answer) = chunk? {
+                return Ok(*answer);
+            }
+            reading = left;
+        }
+        Err(broken_off("the stream stopped without saying why"))
+    }
+
     /// The next piece, and what is left to read after it.
     async fn next(mut self) -> Option<(Result<Chunk>, Option<Self>)> {
         match self.delta().await {
@@ -86,7 +95,7 @@ impl<W: Wire> Reading<W> {
             Err(error) => {
                 // Thoughts are billed like words: what breaks after the first event is not asked for again.
                 let error = if self.begun { error.retry(Retry::Never) } else { error };
-                Some((Err(self.prepared.hushed(error, self.key.as_ref())), None))
+                Some((Err(self.prepared.hushed(error)), None))
             }
         }
     }
@@ -160,6 +169,7 @@ impl<W: Wire> Reading<W> {
         if self.complete_since.is_some() {
             let warning = format!("{} ended its answer but not its stream", self.prepared.req.model);
             self.prepared.warnings.push(warning);
+            self.prepared.doubtful = true;
             self.ended = true;
             return Ok(());
         }
@@ -175,7 +185,7 @@ impl<W: Wire> Reading<W> {
     async fn end(mut self) -> Result<Chunk> {
         let draft = std::mem::take(&mut self.draft);
         let answered = draft.whole(&self.prepared.req.model);
-        let answer = answered.map_err(|error| self.prepared.hushed(error, self.key.as_ref()))?;
+        let answer = answered.map_err(|error| self.prepared.hushed(error))?;
         Ok(Chunk::End(Box::new(self.prepared.told(answer, self.deadline).await?)))
     }
 }

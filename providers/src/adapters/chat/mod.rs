@@ -6,8 +6,6 @@
 mod quirks;
 mod reading;
 
-use bytes::Bytes;
-use http::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -55,7 +53,7 @@ impl Wire for Chat {
     }
 
     fn probe(&self) -> Outgoing {
-        Outgoing { method: Method::GET, path: "/models".into(), body: Bytes::new(), wrapped: false }
+        Outgoing::get("/models")
     }
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
@@ -179,9 +177,7 @@ impl Chat {
         let uri = document_uri(document);
         match self.quirks.document {
             DocumentPart::DocumentUrl => PartBody::DocumentUrl { document_url: uri },
-            DocumentPart::File | DocumentPart::Omit => {
-                PartBody::File { file: json!({"filename": "document.pdf", "file_data": uri}) }
-            }
+            DocumentPart::File => PartBody::File { file: json!({"filename": "document.pdf", "file_data": uri}) },
         }
     }
 

@@ -84,10 +84,8 @@ pub enum EffortField {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DocumentPart {
-    /// The server takes none.
-    #[default]
-    Omit,
     /// `file` with `filename` and `file_data`.
+    #[default]
     File,
     /// `document_url`.
     DocumentUrl,
