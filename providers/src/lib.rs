@@ -112,7 +112,7 @@
 //!
 //! 1. Errors: [`wire::Wire::read_error`] has a sensible default; what only the vendor's words tell goes into
 //!    `adapters/complaint/phrases.rs`, which every wire shares.
-//! 2. Schemas: `dialect.rs` says a caller's schema in what the vendor enforces, or asks for it in words.
+//! 2. Schemas: [`dialect`] says a caller's schema in what the vendor enforces, or asks for it in words.
 //! 3. One arm in [`adapters::build`], a preset, cards with source and date.
 //! 4. Exchanges in `tests/wires/exchanges/KIND/`: questions and answers, at least ten ways to say no, broken streams. The
 //!    behaviour suite of `testkit`, a fuzz target's list of wires.

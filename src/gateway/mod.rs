@@ -1,0 +1,249 @@
+//! The use case: a question about images in, one answer out, with an account of how it came about.
+//!
+//! It plans before it opens anything, opens before it spends anything, and fits the images anew for each candidate.
+//! A gateway never changes; a reload builds another one. Dropping a call cancels it down to the vendor's socket.
+
+mod call;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::info;
+use vision_providers::estimate::Estimate;
+use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling};
+
+use self::call::{Call, Stop};
+use crate::failure::{Code, Failure, Result};
+use crate::intake::fit::Region;
+use crate::intake::{Door, Intake, Picture, Ready};
+use crate::reply::{ImageAccount, Reply, account, compose};
+use crate::router::plan::{Plan, Roster, Wanted};
+use crate::speech::Listener;
+use crate::tasks::{self, Presets, Question};
+
+const MOST_IMAGES: usize = 64;
+const LONGEST_PROMPT: usize = 100_000;
+
+/// What a caller wants to know. Everything but the images is optional.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`].
+    pub images: Vec<String>,
+    pub prompt: Option<String>,
+    pub task: Option<String>,
+    pub schema: Option<Arc<Value>>,
+    pub model: Option<String>,
+    pub detail: Detail,
+    pub region: Option<Region>,
+    pub system: Option<String>,
+    pub sampling: Sampling,
+    /// Absent means: use it, unless the caller wants variety.
+    pub cache: Option<CacheMode>,
+}
+
+/// Who asks, and through which door.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    pub door: Door,
+    pub caller: Caller,
+}
+
+/// The bounds that hold for every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// One budget of time for fetching, preparing and every attempt.
+    pub total: Duration,
+    /// Sent when a caller sets none: models sometimes repeat themselves without end, and bill for it.
+    pub max_output_tokens: u32,
+}
+
+/// Answers questions about images.
+#[derive(Debug)]
+pub struct Gateway {
+    pub roster: Roster,
+    pub intake: Intake,
+    pub presets: Presets,
+    pub settings: Settings,
+}
+
+impl Gateway {
+    /// Answers.
+    ///
+    /// # Errors
+    /// The codes of bad input before anything is spent; otherwise the error of the first candidate, when none could
+    /// answer.
+    pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
+        self.observed(ask, asker, None).await
+    }
+
+    /// Answers, and passes on what is said while it is said. What counts is the reply.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; once something was passed on, nobody else is asked any more.
+    pub async fn ask_aloud(&self, ask: &Ask, asker: &Asker, listener: &Listener) -> Result<Reply> {
+        self.observed(ask, asker, Some(listener)).await
+    }
+
+    async fn observed(&self, ask: &Ask, asker: &Asker, listener: Option<&Listener>) -> Result<Reply> {
+        let began = Instant::now();
+        let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
+        let unanswered = Unanswered(Some(Arc::clone(&request_id)));
+        let outcome = self.answer(ask, asker, listener, Arc::clone(&request_id)).await;
+        unanswered.answered();
+        let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
+        match &outcome {
+            Ok(reply) => {
+                let (model, cached) = (format!("{}/{}", reply.provider, reply.model), reply.cached);
+                info!(request, ?door, task = reply.task, model, cached, ms, "answered");
+            }
+            Err(failure) => info!(request, ?door, code = failure.code.name(), ms, "failed"),
+        }
+        outcome
+    }
+
+    async fn answer(
+        &self,
+        ask: &Ask,
+        asker: &Asker,
+        listener: Option<&Listener>,
+        request_id: Arc<str>,
+    ) -> Result<Reply> {
+        let began = Instant::now();
+        let opened = self.open(ask, asker, request_id).await?;
+        let mut call = Call::new(self, ask, &opened, listener);
+        let outcome = call.first_answer().await?;
+        let (attempts, lost) = (call.attempts, call.lost);
+        let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
+        reply.add_lost(lost);
+        reply.latency = began.elapsed();
+        reply.route.attempts = attempts;
+        reply.images = accounts(&opened.pictures, &outcome.ready);
+        reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
+        Ok(reply)
+    }
+
+    /// What asking would take, candidate by candidate, without asking.
+    ///
+    /// # Errors
+    /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
+    pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
+        let opened = self.open(ask, asker, "foresee".into()).await?;
+        let call = Call::new(self, ask, &opened, None);
+        let mut foreseen = Vec::new();
+        let passed_over = opened
+            .plan
+            .skipped
+            .iter()
+            .filter_map(|skipped| Some((self.roster.resolve(&skipped.model).ok()?, Some(skipped.warning()))));
+        let candidates = opened.plan.candidates.iter().cloned().map(|candidate| (candidate, None));
+        for (candidate, note) in passed_over.chain(candidates) {
+            let prospect = match call.fit(&opened.ctx, &candidate).await {
+                Ok(ready) => Ok(Prospect {
+                    estimate: Estimate::of(&call.request(&candidate, &ready), &candidate.card),
+                    images: accounts(&opened.pictures, &ready),
+                }),
+                Err(Stop::Fit(failure)) => Err(failure),
+                Err(Stop::Input(failure)) => return Err(failure),
+                Err(Stop::Backend(error)) => return Err(error.into()),
+            };
+            foreseen.push(Foreseen { model: candidate.name(), prospect, note });
+        }
+        Ok(foreseen)
+    }
+
+    /// Everything that comes before asking somebody.
+    async fn open(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>) -> Result<Opened> {
+        let deadline = Instant::now() + self.settings.total;
+        check(ask)?;
+        let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
+        let wanted =
+            Wanted { model: ask.model.as_deref(), name: &question.name, task: question.task, images: ask.images.len() };
+        let plan = self.roster.plan(wanted)?;
+        let ctx = CallCtx { request_id, caller: asker.caller.clone(), deadline, cache: cache_mode(ask) };
+        let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
+        let pictures = try_join_all(opening).await?;
+        Ok(Opened { question, plan, pictures, ctx })
+    }
+}
+
+fn accounts(pictures: &[Picture], ready: &[Ready]) -> Vec<ImageAccount> {
+    pictures.iter().zip(ready).map(|(picture, ready)| account(picture, ready)).collect()
+}
+
+/// What asking one candidate would take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Foreseen {
+    /// `provider/model`.
+    pub model: String,
+    pub prospect: Result<Prospect>,
+    /// Why it would not be asked as things are.
+    pub note: Option<String>,
+}
+
+/// What would be sent, and what it would cost at most.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prospect {
+    /// Absent where nobody outside the vendor can tell.
+    pub estimate: Option<Estimate>,
+    pub images: Vec<ImageAccount>,
+}
+
+/// A question that was understood, planned and opened.
+#[derive(Debug)]
+struct Opened {
+    question: Question,
+    plan: Plan,
+    pictures: Vec<Picture>,
+    ctx: CallCtx,
+}
+
+/// Writes down that a caller left before the answer: a dropped call would leave no line otherwise.
+struct Unanswered(Option<Arc<str>>);
+
+impl Unanswered {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(request) = &self.0 {
+            info!(request = &**request, code = Code::Cancelled.name(), "the caller left");
+        }
+    }
+}
+
+fn check(ask: &Ask) -> Result<()> {
+    if ask.images.is_empty() {
+        return Err(Failure::invalid("no image was given").advise("give at least one path, https URL or data URI"));
+    }
+    if ask.images.len() > MOST_IMAGES {
+        let message = format!("{} images were given: at most {MOST_IMAGES} are taken", ask.images.len());
+        return Err(Failure::invalid(message).advise("ask about fewer images at once"));
+    }
+    let said = [&ask.prompt, &ask.system];
+    if said.into_iter().flatten().any(|text| text.chars().count() > LONGEST_PROMPT) {
+        return Err(Failure::invalid(format!("the prompt is longer than {LONGEST_PROMPT} characters")));
+    }
+    let within = |value: Option<f64>, most: f64| value.is_none_or(|value| (0.0..=most).contains(&value));
+    if !within(ask.sampling.temperature, 2.0) {
+        return Err(Failure::invalid("`temperature` must be between 0 and 2"));
+    }
+    if !within(ask.sampling.top_p, 1.0) {
+        return Err(Failure::invalid("`top_p` must be between 0 and 1"));
+    }
+    if ask.sampling.max_output_tokens == Some(0) {
+        return Err(Failure::invalid("the limit on output tokens must be at least 1"));
+    }
+    Ok(())
+}
+
+/// Who sets a temperature wants variety, so a remembered answer would be wrong; unless they ask for it.
+fn cache_mode(ask: &Ask) -> CacheMode {
+    let varied = ask.sampling.temperature.is_some_and(|temperature| temperature > 0.0);
+    ask.cache.unwrap_or(if varied { CacheMode::Bypass } else { CacheMode::Use })
+}
