@@ -150,6 +150,15 @@ pub enum Part {
     Document(Document),
 }
 
+/// What pictures are called when they are numbered.
+const LABELS: [&str; 2] = ["Image", "Document"];
+
+/// Whether a text is the number that we gave to a picture, and nobody's words.
+pub(crate) fn is_label(text: &str) -> bool {
+    let number = text.strip_suffix(':').and_then(|text| text.split_once(' '));
+    number.is_some_and(|(kind, number)| LABELS.contains(&kind) && number.parse::<u8>().is_ok())
+}
+
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
@@ -172,7 +181,8 @@ impl Message {
         let mut parts = Vec::new();
         for (index, picture) in pictures.into_iter().enumerate() {
             if many {
-                parts.push(Part::Text(format!("Image {}:", index + 1)));
+                let kind = if matches!(picture, Part::Document(_)) { LABELS[1] } else { LABELS[0] };
+                parts.push(Part::Text(format!("{kind} {}:", index + 1)));
             }
             parts.push(picture);
         }
@@ -286,5 +296,26 @@ impl CallCtx {
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
         Self { deadline: self.deadline.min(deadline), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{document, image};
+
+    #[test]
+    fn several_pictures_are_numbered_and_come_first() {
+        let pictures = vec![Part::Image(image(16, 16, 1)), Part::Document(document(b"%PDF-1.7"))];
+        let question = Message::question(pictures, "Image 3: which?");
+        let said: Vec<&str> = question
+            .parts
+            .iter()
+            .filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None })
+            .collect();
+        assert_eq!(said, ["Image 1:", "Document 2:", "Image 3: which?"]);
+        assert_eq!(said.iter().map(|text| is_label(text)).collect::<Vec<_>>(), [true, true, false]);
+        let alone = Message::question(vec![Part::Image(image(16, 16, 1))], "What?");
+        assert_eq!(alone.parts.len(), 2);
     }
 }

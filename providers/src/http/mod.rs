@@ -23,7 +23,7 @@ use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::frames::Framing;
 use crate::model::{Date, ModelCard};
 use crate::provider::VisionProvider;
-use crate::request::{CallCtx, ModelId, Output, VisionRequest};
+use crate::request::{CallCtx, ModelId, Output, VisionRequest, is_label};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
 /// The longest error page that is read.
@@ -297,8 +297,7 @@ impl Prepared {
 
     /// An error without what vendors echo: the key, and what was asked.
     fn hushed(&self, error: Error) -> Error {
-        // The numbers that we give to pictures are nobody's words.
-        let said = self.req.texts().filter(|text| !text.starts_with("Image ")).chain(self.req.system.as_deref());
+        let said = self.req.texts().filter(|text| !is_label(text)).chain(self.req.system.as_deref());
         without_key(said.fold(error, Error::without_echo), self.key.as_ref())
     }
 
