@@ -62,8 +62,8 @@ pub(super) struct Args {
     /// Ask nobody: print who would be asked, what would be sent, and what it would cost at most
     #[arg(long, conflicts_with = "stream")]
     dry_run: bool,
-    /// Print the answer while it is being given
-    #[arg(long, conflicts_with = "json")]
+    /// Print the answer while it is being given; with --json there is one document all the same, at the end
+    #[arg(long)]
     stream: bool,
 }
 
@@ -105,7 +105,7 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
             show_foreseen(&foreseen, json);
             return Ok(());
         }
-        if stream {
+        if stream && !json {
             return aloud(gateway, &ask, &asker, quiet).await;
         }
         let reply = gateway.ask(&ask, &asker).await?;

@@ -370,6 +370,15 @@ async fn the_command_line_prints_while_it_listens() {
     assert!(output.status.success() && err.contains("answered by pixtral/mistral-medium-2604"), "{err}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn json_stays_one_document_when_it_is_streamed() {
+    let upstream = Upstream::start([Play::json(200, &completion("A till receipt."))]).await;
+    let mut asking = command(&upstream, &["analyze", &example("receipt.png"), "-p", "What?", "--stream", "--json"]);
+    let output = tokio::task::spawn_blocking(move || asking.output().expect("it runs")).await.expect("output");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(answer["text"], "A till receipt.");
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_who_has_heard_enough_ends_the_call() {
