@@ -169,13 +169,7 @@ fn show_models(gateway: &Gateway, json: bool) -> ExitCode {
         print_json(&list);
         return ExitCode::SUCCESS;
     }
-    for provider in list["providers"].as_array().into_iter().flatten() {
-        let text = |key: &str| provider[key].as_str().unwrap_or_default().to_owned();
-        print(&format!("{} ({}), key: {}", text("name"), text("kind"), text("key")));
-        for model in provider["models"].as_array().into_iter().flatten() {
-            print(&format!("  {}", models::line(model)));
-        }
-    }
+    print(&models::text(&list));
     ExitCode::SUCCESS
 }
 

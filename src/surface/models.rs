@@ -8,8 +8,19 @@ use vision_providers::price::{MicroUsd, Price};
 use crate::gateway::Gateway;
 use crate::router::plan::{Backend, KeyState};
 
-/// One model as a line of text.
-pub(super) fn line(model: &Value) -> String {
+/// A list as text: a line for each provider and each of its models.
+pub(super) fn text(list: &Value) -> String {
+    let mut lines = Vec::new();
+    for provider in list["providers"].as_array().into_iter().flatten() {
+        let text = |key: &str| provider[key].as_str().unwrap_or_default();
+        lines.push(format!("{} ({}), key: {}", text("name"), text("kind"), text("key")));
+        let models = provider["models"].as_array().into_iter().flatten();
+        lines.extend(models.map(|model| format!("  {}", line(model))));
+    }
+    lines.join("\n")
+}
+
+fn line(model: &Value) -> String {
     let words = |key: &str| {
         let words = model[key].as_array().into_iter().flatten().filter_map(Value::as_str);
         words.collect::<Vec<_>>().join(" ")
@@ -41,7 +52,7 @@ pub(super) fn usable(gateway: &Gateway) -> Value {
             provider["models"] = json!([]);
         }
         for model in provider["models"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-            for unneeded in ["source", "parameters", "tokens_basis", "json", "aliases"] {
+            for unneeded in ["source", "parameters", "tokens_basis", "json", "aliases", "limits"] {
                 model.remove(unneeded);
             }
         }

@@ -58,7 +58,7 @@ impl Mcp {
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
         if name != tools::ANALYZE {
             let list = models::usable(&self.gateway);
-            let mut result = CallToolResult::success(vec![ContentBlock::text(list.to_string())]);
+            let mut result = CallToolResult::success(vec![ContentBlock::text(models::text(&list))]);
             result.structured_content = Some(list);
             return Ok(result);
         }
