@@ -105,7 +105,7 @@ impl Reply {
     }
 }
 
-/// Makes the reply of the candidate at `index` of the plan, without the times and images that only its caller knows.
+/// Makes the reply of the candidate that answered, without the times and images that only its caller knows.
 ///
 /// # Errors
 /// `BAD_UPSTREAM_RESPONSE` when an answer that passed validation is not JSON after all.

@@ -6,9 +6,12 @@
 use std::fmt;
 
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 /// The file formats that travel to backends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     Jpeg,
     Png,

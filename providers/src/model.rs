@@ -6,6 +6,9 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::Format;
 use crate::parameters::Parameters;
@@ -50,7 +53,8 @@ fn fitted(width: u32, height: u32, largest: u32) -> (u32, u32) {
 }
 
 /// How a model is made to answer in JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum JsonMode {
     /// The backend enforces a schema.
     Schema,

@@ -1,10 +1,14 @@
 //! Which parameters of generation a model takes: what it does not take is left out and said, never sent and never
 //! dropped in silence.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::request::{Effort, Sampling};
 
 /// Whether temperature and `top_p` are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum SamplingRule {
     Always,
     /// Only while the model does not think.

@@ -142,6 +142,17 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    /// The name that most vendors give it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// A piece of what is said.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
@@ -172,6 +183,22 @@ impl Message {
     #[must_use]
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self { role, parts: vec![Part::Text(text.into())] }
+    }
+
+    /// What is said in words, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The images, in order.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Image(image) => Some(image),
+            _ => None,
+        })
     }
 
     /// A question about pictures: they come first, as vendors advise, and have numbers when there are several.
@@ -213,18 +240,12 @@ impl VisionRequest {
 
     /// Everything that is said in words, in order.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.parts().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
+        self.messages.iter().flat_map(Message::texts)
     }
 
     /// The images, in the order in which the conversation shows them.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
-        self.parts().filter_map(|part| match part {
-            Part::Image(image) => Some(image),
-            _ => None,
-        })
+        self.messages.iter().flat_map(Message::images)
     }
 
     /// The documents, in the order in which the conversation shows them.

@@ -4,10 +4,14 @@
 //! Each rule also knows the size at which the model sees an image, so that nothing larger need be sent. Sizes are in
 //! pixels. The vendors' published vectors are the tests.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::request::Detail;
 
-/// A way of counting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A way of counting, as the catalog and operators write it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
 pub enum TokenRule {
     /// Square cells after shrinking to a largest side, plus one token at the end of each row (Mistral).
     Rows { largest_side: u32, cell: u32 },
@@ -36,7 +40,8 @@ pub enum TokenRule {
 }
 
 /// How sure a count is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// The vendor's own code or formula says so.
     Exact,
@@ -82,6 +87,23 @@ impl Level {
 const LOW_SIDE: u32 = 512;
 
 impl TokenRule {
+    /// Whether every size lies between 1 and 1,000,000, which the arithmetic below relies on.
+    pub(crate) fn is_sensible(self) -> bool {
+        let sizes = match self {
+            Self::Rows { largest_side, cell } => [largest_side.into(), cell.into(), 1],
+            Self::Cells { cell, largest_side, most } => [cell.into(), largest_side.into(), most],
+            Self::Tiles { base, tile } => [base, tile, 1],
+            Self::Patches { largest_side, most, per_mille } => [largest_side.into(), most, per_mille],
+            Self::Levels { low, medium, high } => [low, medium, high],
+            Self::Flat { tokens } => [tokens, 1, 1],
+            Self::Grid { tile, per_tile, most } | Self::Halves { tile, per_tile, most } => {
+                [tile.into(), per_tile, most]
+            }
+            Self::Crops | Self::Free | Self::Unknown => [1; 3],
+        };
+        sizes.iter().all(|size| (1..=1_000_000).contains(size))
+    }
+
     /// Tokens for one image of this size, when the rule is known.
     #[must_use]
     pub fn tokens(&self, width: u32, height: u32, detail: Detail) -> Option<u64> {

@@ -23,6 +23,7 @@ use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CacheMode, CallCtx, Output, Part, Sampling, VisionRequest};
+use vision_providers::wire::Delivery;
 
 use crate::supervisor::Supervisor;
 
@@ -171,13 +172,6 @@ async fn listened(
         }
     }
     Err(lost())
-}
-
-/// How the answer is wanted by the caller who starts a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
-    Whole,
-    Streamed,
 }
 
 /// What was heard of an answer so far.

@@ -1,11 +1,12 @@
 //! Holds an answer to the form that was asked for, so that nothing else is remembered or delivered.
 //!
 //! A model whose answer is wrong is shown its fault once and asked again; if that does not help, the answer is an error
-//! that holds the text it gave. Models wrap JSON in fences and prose, and token limits cut it; what can be saved without inventing anything is.
-//! The text of an answer that passes is compact JSON.
+//! that holds the text it gave. Models wrap JSON in fences and prose, and token limits cut it; what can be saved
+//! without inventing anything is. The text of an answer that passes is compact JSON.
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout_at;
 use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Try};
@@ -102,7 +103,7 @@ impl Judge {
             }
         };
         let (earlier, later, second_tries) = (first.answer.usage, second.usage, second.tries.clone());
-        match self.check(second).await {
+        let wrong = match self.check(second).await {
             Ok(Verdict::Right(mut answer)) => {
                 tries.append(&mut answer.tries);
                 if earlier.is_none() != answer.usage.is_none() {
@@ -113,17 +114,13 @@ impl Judge {
                 answer
                     .warnings
                     .push(format!("the first answer did not follow the schema ({fault}): it was asked for again"));
-                Ok(Answer { tries, ..answer })
+                return Ok(Answer { tries, ..answer });
             }
-            Ok(Verdict::Wrong(second)) => {
-                tries.extend(marked(second_tries));
-                Err(second.error(tries).spending(earlier).spending(later))
-            }
-            Err(_) => {
-                tries.extend(marked(second_tries));
-                Err(first.error(tries).spending(earlier).spending(later))
-            }
-        }
+            Ok(Verdict::Wrong(second)) => second,
+            Err(_) => first,
+        };
+        tries.extend(marked(second_tries));
+        Err(wrong.error(tries).spending(earlier).spending(later))
     }
 
     /// The same conversation, with the wrong answer in it and what is wrong about it.
@@ -193,9 +190,10 @@ fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Verdict> {
     if found.is_empty() && cut {
         found.extend(mended(&answer.text, task));
     }
+    let validator = schema::compile(&schema.value);
     let mut faults = Vec::new();
     for value in &found {
-        match check(value, schema) {
+        match validator.as_ref().map_err(String::clone).and_then(|validator| check(value, validator)) {
             Ok(()) if is_empty(value, task) => {
                 let error = Error::new(ErrorKind::Empty, "the backend answered with an empty description");
                 return Err(error.after(tries));
@@ -274,8 +272,7 @@ fn without_broken_escape(text: &str) -> &str {
     if begins && (rest.is_empty() || (rest.starts_with('u') && rest.len() < 5)) { &text[..at] } else { text }
 }
 
-fn check(value: &Value, wanted: &Schema) -> Result<(), String> {
-    let validator = schema::compile(&wanted.value)?;
+fn check(value: &Value, validator: &Validator) -> Result<(), String> {
     let first = validator.iter_errors(value).next();
     first.map_or(Ok(()), |error| Err(format!("at `{}`: {}", error.instance_path(), quoted(&error.to_string()))))
 }

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::adapters::complaint::{error_inside, read_error};
+use crate::adapters::complaint::{no_error_inside, read_error};
 use crate::answer::{Answer, Finish, Usage};
 use crate::dialect::{CLAUDE, enforced, worded};
 use crate::document::Document;
@@ -15,7 +15,7 @@ use crate::encode::base64;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frames::{Event, Framing};
 use crate::model::ModelCard;
-use crate::request::{Part, Role, VisionRequest};
+use crate::request::{Part, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire, count, event_json, json_post};
 
 /// Sent when nobody says how long the answer may be: the field is demanded.
@@ -40,7 +40,7 @@ impl Wire for Anthropic {
         let wrapped = said.as_ref().is_some_and(|said| said.wrapped);
         let messages: Vec<Value> = worded(req, said.is_some())
             .iter()
-            .map(|turn| json!({"role": role(turn.role), "content": turn.parts.iter().map(part).collect::<Vec<_>>()}))
+            .map(|turn| json!({"role": turn.role.name(), "content": turn.parts.iter().map(part).collect::<Vec<_>>()}))
             .collect();
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {
@@ -77,9 +77,7 @@ impl Wire for Anthropic {
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
         let body = reply.json()?;
-        if let Some(error) = error_inside(&body) {
-            return Err(error);
-        }
+        no_error_inside(&body)?;
         let Some(blocks) = body["content"].as_array() else {
             return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a message"));
         };
@@ -117,20 +115,13 @@ impl Wire for Anthropic {
                 read_end(&body["delta"], draft)?;
             }
             Some("message_stop") => draft.done = true,
-            _ => return error_inside(&body).map_or(Ok(()), Err),
+            _ => no_error_inside(&body)?,
         }
         Ok(())
     }
 
     fn read_error(&self, reply: &Incoming) -> Error {
         read_error(reply)
-    }
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::User => "user",
-        Role::Assistant => "assistant",
     }
 }
 

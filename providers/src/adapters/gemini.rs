@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::adapters::complaint::{delay, details, error_inside, read_error};
+use crate::adapters::complaint::{delay, details, no_error_inside, read_error};
 use crate::answer::{Answer, Finish, Usage};
 use crate::dialect::{GEMINI, enforced, worded};
 use crate::document::Document;
@@ -165,9 +165,7 @@ fn generation_config(req: &VisionRequest, card: &ModelCard, schema: Option<Value
 
 /// Reads a response, whole or as one piece of a stream: they have one shape.
 fn read_piece(body: &Value, draft: &mut Draft) -> Result<()> {
-    if let Some(error) = error_inside(body) {
-        return Err(error);
-    }
+    no_error_inside(body)?;
     if !body.is_object() {
         return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a response of generateContent"));
     }

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::adapters::complaint::error_inside;
+use crate::adapters::complaint::no_error_inside;
 use crate::adapters::pixtral::read_refusal;
 use crate::answer::{Answer, Rect, TextBlock, Usage};
 use crate::dialect::schema_format;
@@ -54,9 +54,7 @@ impl Wire for MistralOcr {
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
         let body = reply.json()?;
-        if let Some(error) = error_inside(&body) {
-            return Err(error);
-        }
+        no_error_inside(&body)?;
         let Some(pages) = body["pages"].as_array() else {
             return Err(Error::new(ErrorKind::Garbled, "reading the answer: it has no pages"));
         };

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::adapters::complaint::{error_inside, read_error};
+use crate::adapters::complaint::{no_error_inside, read_error};
 use crate::answer::{Answer, Finish, Usage};
 use crate::dialect::worded;
 use crate::draft::Draft;
@@ -14,7 +14,7 @@ use crate::encode::base64;
 use crate::error::{Error, ErrorKind, Result};
 use crate::frames::{Event, Framing};
 use crate::model::{JsonMode, ModelCard};
-use crate::request::{Message, Output, Part, Role, VisionRequest};
+use crate::request::{Message, Output, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire, count, event_json, json_post};
 
 /// The smallest context that is asked for, in tokens.
@@ -93,23 +93,9 @@ fn format(req: &VisionRequest, mode: JsonMode) -> Option<Value> {
 
 /// A turn: its words as one text, its pictures beside them.
 fn message(turn: &Message) -> Value {
-    let role = match turn.role {
-        Role::User => "user",
-        Role::Assistant => "assistant",
-    };
-    let words = turn.parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        _ => None,
-    });
-    let images: Vec<String> = turn
-        .parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Image(image) => Some(base64(image.bytes())),
-            _ => None,
-        })
-        .collect();
-    let mut message = json!({"role": role, "content": words.collect::<Vec<_>>().join("\n")});
+    let words: Vec<&str> = turn.texts().collect();
+    let images: Vec<String> = turn.images().map(|image| base64(image.bytes())).collect();
+    let mut message = json!({"role": turn.role.name(), "content": words.join("\n")});
     if !images.is_empty() {
         message["images"] = json!(images);
     }
@@ -147,9 +133,7 @@ fn think(card: &ModelCard, req: &VisionRequest) -> Option<Value> {
 
 /// Reads a reply, whole or as one line of a stream: they have one shape.
 fn read_line(body: &Value, draft: &mut Draft) -> Result<()> {
-    if let Some(error) = error_inside(body) {
-        return Err(error);
-    }
+    no_error_inside(body)?;
     if !body.is_object() {
         return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a reply of Ollama's chat"));
     }

@@ -12,10 +12,7 @@ use serde::Deserialize;
 use toml::Table;
 use url::Url;
 
-pub use self::card::{
-    AboveSettings, BasisSettings, CardSettings, FormatSettings, JsonSettings, LimitSettings, PriceSettings,
-    SamplingSettings, TaskSettings, TokenSettings,
-};
+pub use self::card::{AboveSettings, CardSettings, LimitSettings, PriceSettings, TaskSettings};
 use crate::adapters::chat::Quirks;
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::Auth;

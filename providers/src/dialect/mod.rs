@@ -151,9 +151,7 @@ impl Dialect {
             return (self.objects == Objects::Any).then(|| schema.clone());
         };
         if let Some(target) = schema.get("$ref") {
-            // What stands beside a reference only narrows it, and vendors refuse it.
-            let inside = target.as_str().is_some_and(|target| target.starts_with("#/$defs/"));
-            return self.reference(schema, inside, place);
+            return self.reference(schema, target, place);
         }
         let mut said = Map::new();
         let mut limits = Vec::new();
@@ -161,9 +159,7 @@ impl Dialect {
             let known = self.keeps.contains(&name.as_str());
             match name.as_str() {
                 "properties" | "$defs" if known => {
-                    let inner = value.as_object()?.iter();
-                    let inner = inner.map(|(key, inner)| Some((key.clone(), self.node(inner, place)?)));
-                    said.insert(name.clone(), Value::Object(inner.collect::<Option<_>>()?));
+                    said.insert(name.clone(), self.members(value, place)?);
                 }
                 "items" if known => {
                     said.insert(name.clone(), self.node(value, place)?);
@@ -192,16 +188,21 @@ impl Dialect {
         (told || self.objects == Objects::Any).then_some(Value::Object(said))
     }
 
-    /// A reference, alone; at the top of a schema the definitions go with it.
-    fn reference(&self, schema: &Value, inside: bool, place: &Place<'_>) -> Option<Value> {
-        if !inside {
+    /// Schemas by name: properties or definitions.
+    fn members(&self, schemas: &Value, place: &Place<'_>) -> Option<Value> {
+        let said = schemas.as_object()?.iter().map(|(name, schema)| Some((name.clone(), self.node(schema, place)?)));
+        Some(Value::Object(said.collect::<Option<_>>()?))
+    }
+
+    /// A reference, alone: what stands beside one only narrows it, and vendors refuse it. At the top of a schema the
+    /// definitions go with it.
+    fn reference(&self, schema: &Value, target: &Value, place: &Place<'_>) -> Option<Value> {
+        if !target.as_str()?.starts_with("#/$defs/") {
             return None;
         }
-        let mut said = json!({"$ref": schema["$ref"]});
+        let mut said = json!({"$ref": target});
         if let Some(definitions) = schema.get("$defs").filter(|_| std::ptr::eq(schema, place.root)) {
-            let inner =
-                definitions.as_object()?.iter().map(|(key, inner)| Some((key.clone(), self.node(inner, place)?)));
-            said["$defs"] = Value::Object(inner.collect::<Option<_>>()?);
+            said["$defs"] = self.members(definitions, place)?;
         }
         Some(said)
     }

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub use self::quirks::{
     DetailField, DocumentPart, EffortField, ImageUrl, MaxTokens, Quirks, Seed, Store, StreamUsage, SystemRole,
 };
-use crate::adapters::complaint::{error_inside, read_error};
+use crate::adapters::complaint::{no_error_inside, read_error};
 use crate::answer::Answer;
 use crate::dialect::{Said, schema_format, worded};
 use crate::document::Document;
@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::frames::{Event, Framing};
 use crate::image::Image;
 use crate::model::{JsonMode, ModelCard};
-use crate::request::{Detail, Message, Output, Part, Role, VisionRequest};
+use crate::request::{Detail, Message, Output, Part, VisionRequest};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire, event_json, json_post};
 
 /// The wire, spoken with an accent.
@@ -58,9 +58,7 @@ impl Wire for Chat {
 
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
         let body = reply.json()?;
-        if let Some(error) = error_inside(&body) {
-            return Err(error);
-        }
+        no_error_inside(&body)?;
         if !body.is_object() && !body.is_array() {
             return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a chat completion"));
         }
@@ -83,9 +81,7 @@ impl Wire for Chat {
             return Ok(());
         }
         let body = event_json(event)?;
-        if let Some(error) = error_inside(&body) {
-            return Err(error);
-        }
+        no_error_inside(&body)?;
         reading::head(&body, draft);
         // The first chunk of some servers, and the last of most, have no choice.
         let Some(choice) = body["choices"].get(0) else { return Ok(()) };
@@ -145,13 +141,9 @@ impl Chat {
             SystemRole::Developer => "developer",
         };
         let system = req.system.clone().map(|text| MessageBody { role: system, content: Content::Text(text) });
-        let turns = turns.into_iter().map(|turn| MessageBody {
-            role: match turn.role {
-                Role::User => "user",
-                Role::Assistant => "assistant",
-            },
-            content: self.content(turn.parts, req.detail),
-        });
+        let turns = turns
+            .into_iter()
+            .map(|turn| MessageBody { role: turn.role.name(), content: self.content(turn.parts, req.detail) });
         system.into_iter().chain(turns).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::adapters::complaint::error_inside;
+use crate::adapters::complaint::no_error_inside;
 use crate::answer::{Finish, Usage};
 use crate::draft::{Draft, broken_off};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,9 +22,7 @@ pub(super) fn head(body: &Value, draft: &mut Draft) {
 
 /// What a choice says, whole or as a delta, and whether it has ended.
 pub(super) fn choice(choice: &Value, said: &Value, draft: &mut Draft) -> Result<()> {
-    if let Some(error) = error_inside(choice) {
-        return Err(error);
-    }
+    no_error_inside(choice)?;
     draft.refusal.push_str(said["refusal"].as_str().unwrap_or_default());
     draft.say(&content_text(&said["content"])?);
     let reason = &choice["finish_reason"];

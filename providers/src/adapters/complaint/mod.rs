@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, Retry};
+use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::wire::{Incoming, error_by, error_by_status};
 
 /// Reads an error in any of the shapes seen: `error` or the root as text or object, or in a list of one; `message` as
@@ -21,8 +21,11 @@ pub(crate) fn read_error(reply: &Incoming) -> Error {
     asked_to_wait(judged(reply, &body, heading), &reply.headers)
 }
 
-/// The error that a success carries inside, if it does.
-pub(crate) fn error_inside(body: &Value) -> Option<Error> {
+/// Makes sure that a success is one.
+///
+/// # Errors
+/// The error that it carries inside.
+pub(crate) fn no_error_inside(body: &Value) -> Result<()> {
     let first = body.get(0).unwrap_or(body);
     let says = |error: &Value| match error {
         Value::String(text) => !text.trim().is_empty(),
@@ -30,10 +33,11 @@ pub(crate) fn error_inside(body: &Value) -> Option<Error> {
         _ => false,
     };
     let told = first.get("error").is_some_and(says) || first["object"] == "error";
-    told.then(|| {
-        let reply = Incoming { status: status_inside(body), headers: HeaderMap::new(), body: bytes::Bytes::new() };
-        judged(&reply, body, "the backend put an error into its answer".into())
-    })
+    if !told {
+        return Ok(());
+    }
+    let reply = Incoming { status: status_inside(body), headers: HeaderMap::new(), body: bytes::Bytes::new() };
+    Err(judged(&reply, body, "the backend put an error into its answer".into()))
 }
 
 fn judged(reply: &Incoming, body: &Value, heading: String) -> Error {
