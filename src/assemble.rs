@@ -10,15 +10,17 @@ use serde_json::Value;
 use url::Url;
 use vision_providers::adapters::{self, local};
 use vision_providers::catalog::Catalog;
-use vision_providers::http::{Auth, VendorHttp};
+use vision_providers::http::{Auth, Patience, VendorHttp};
 use vision_providers::provider::Provider;
 use vision_providers::request::{ModelId, Task};
 
 use crate::config::{self, Config, Fault, FoundKey, Loaded, ProviderConfig};
 use crate::gateway::{Gateway, Settings};
+use crate::health::Health;
 use crate::intake::fetch::Networks;
 use crate::intake::path::{Hidden, Root, Roots};
 use crate::intake::{self, Intake};
+use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
 use crate::layers::limit::Limited;
 use crate::layers::observe::Observed;
@@ -27,6 +29,7 @@ use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
 use crate::router::plan::{Backend, KeyState, Origin, Roster};
 use crate::schema;
+use crate::store::disk::{self, Disk};
 use crate::supervisor::Supervisor;
 use crate::surface::mcp::TOOLS;
 use crate::tasks::{Preset as TaskPreset, Presets};
@@ -53,19 +56,31 @@ pub fn gateway(loaded: &Loaded, supervisor: &Supervisor) -> Result<Gateway, Vec<
     if !faults.found.is_empty() {
         return Err(faults.found);
     }
-    let settings = Settings { total: config.deadline.total.0, max_output_tokens: config.request.max_output_tokens };
+    let settings = Settings {
+        total: config.deadline.total.0,
+        max_output_tokens: config.request.max_output_tokens,
+        retries: config.retry.attempts.saturating_sub(1),
+    };
     Ok(Gateway { roster, intake: Intake::new(intake_settings(config)), presets, settings })
 }
 
 /// The layers around an adapter, from the inside out.
-fn layered(adapter: Provider, config: &Config, memory: &Memory, supervisor: &Supervisor) -> Provider {
-    let retry = retry::Settings {
-        attempts: config.retry.attempts,
-        attempt: config.deadline.attempt.0,
-        longest_wait: config.retry.longest_wait.0,
-    };
+fn layered(
+    adapter: Provider,
+    own: &ProviderConfig,
+    config: &Config,
+    health: &Arc<Health>,
+    memory: &Memory,
+    supervisor: &Supervisor,
+) -> Provider {
+    let longest_wait = config.retry.longest_wait.0;
+    let attempt = own.deadline.attempt.unwrap_or(config.deadline.attempt).0;
+    let retry = retry::Settings { attempts: config.retry.attempts, attempt, longest_wait };
+    // Innermost, so that whoever waited for a turn learns what became of those before.
+    let provider: Provider = Arc::new(Guarded::new(adapter, Arc::clone(health)));
     // Every try takes a turn, so that tries cannot exceed the bound either.
-    let provider: Provider = Arc::new(Limited::new(adapter, config.limit));
+    let limit = own.limit.unwrap_or(config.limit);
+    let provider = Arc::new(Limited::new(provider, Arc::clone(health), limit, longest_wait));
     let provider = Arc::new(Retrying::new(provider, retry));
     // Outside of retry: an answer out of form was paid for, and the same question would be paid for again.
     let provider = Arc::new(Validated::new(provider));
@@ -97,7 +112,7 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
     let catalog = Catalog::built_in().expect("a test reads the built-in catalog");
     let proxy = config.http.proxy.as_deref().and_then(|proxy| faults.parsed("http.proxy", Url::parse(proxy)));
     let http = VendorHttp::new(proxy);
-    let memory = Memory::new(cache::Settings { capacity: config.cache.capacity.0, ttl: config.cache.ttl.0 });
+    let memory = memory(config, supervisor, faults);
     let mut backends = BTreeMap::new();
     for (name, provider) in &config.providers {
         let key = format!("providers.{name}");
@@ -110,17 +125,30 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
             continue;
         };
         let found = config::find_key(provider.key.as_ref(), preset.key_env.as_deref());
-        let Some(settings) = settings(name, provider, &found, faults) else { continue };
+        let Some(settings) = settings(name, provider, config, &found, faults) else { continue };
         match adapters::build(preset, settings, &http) {
             Ok(adapter) => {
-                let provider = layered(adapter, config, &memory, supervisor);
+                let health = Arc::new(Health::new(config.breaker.settings()));
+                let provider = layered(adapter, provider, config, &health, &memory, supervisor);
                 let (kind, key, origin) = (preset.kind.clone(), key_state(found), origin(faults.loaded, name));
-                backends.insert(name.clone(), Backend { provider, kind, key, origin });
+                backends.insert(name.clone(), Backend { provider, kind, key, origin, health });
             }
             Err(message) => faults.add(&key, message, None),
         }
     }
     backends
+}
+
+fn memory(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -> Memory {
+    let ttl = config.cache.ttl.0;
+    let disk = config.cache.disk.as_ref().map(|disk| {
+        if !disk.path.is_absolute() {
+            faults.add("cache.disk.path", format!("{} is not an absolute path", disk.path.display()), None);
+        }
+        disk::Settings { folder: disk.path.clone(), capacity: disk.capacity.0, ttl }
+    });
+    let settings = cache::Settings { capacity: config.cache.capacity.0, ttl };
+    Memory::new(settings, disk.map(|settings| Disk::open(settings, supervisor)))
 }
 
 /// Whether an operator said anything about a provider.
@@ -146,6 +174,7 @@ fn key_state(found: FoundKey) -> KeyState {
 fn settings(
     name: &str,
     provider: &ProviderConfig,
+    config: &Config,
     key: &FoundKey,
     faults: &mut Faults<'_>,
 ) -> Option<adapters::Settings> {
@@ -184,6 +213,10 @@ fn settings(
         extra_body: provider.extra_body.clone(),
         model: provider.model.as_deref().map(ModelId::from),
         models: provider.models.clone(),
+        patience: Patience {
+            first_byte: provider.deadline.first_byte.unwrap_or(config.deadline.first_byte).0,
+            idle: provider.deadline.idle.unwrap_or(config.deadline.idle).0,
+        },
         local: local_settings(provider),
     })
 }
@@ -253,29 +286,21 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
     }
 }
 
-/// Beyond this, and beyond what a memory may last, a setting is a slip of the pen, and some libraries panic.
-const MOST: usize = 100_000;
-
+/// Beyond what a memory may last, a time is a slip of the pen, and some libraries panic.
 fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
     let times = [
         ("cache.ttl", config.cache.ttl),
         ("deadline.total", config.deadline.total),
         ("deadline.attempt", config.deadline.attempt),
+        ("deadline.first_byte", config.deadline.first_byte),
+        ("deadline.idle", config.deadline.idle),
+        ("breaker.open", config.breaker.open),
+        ("breaker.longest", config.breaker.longest),
         ("retry.longest_wait", config.retry.longest_wait),
     ];
     for (key, span) in times {
         if span.0 > cache::LONGEST || span.0.is_zero() {
             faults.add(key, "expected a time above 0 and of at most a year", None);
-        }
-    }
-    let counts = [
-        ("limit.concurrency", config.limit.concurrency),
-        ("limit.queue", config.limit.queue),
-        ("server.max_connections", config.server.max_connections),
-    ];
-    for (key, count) in counts {
-        if count > MOST || count == 0 {
-            faults.add(key, format!("expected a number from 1 to {MOST}"), None);
         }
     }
 }

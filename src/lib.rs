@@ -16,7 +16,9 @@ pub mod layers;
 pub mod router;
 pub mod tasks;
 
+pub mod health;
 pub mod intake;
+pub mod store;
 
 pub mod clean;
 pub mod failure;

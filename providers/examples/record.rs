@@ -22,7 +22,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use vision_providers::adapters::{self, Settings, local};
 use vision_providers::catalog::{Catalog, Preset};
-use vision_providers::http::{Auth, VendorHttp};
+use vision_providers::http::{Auth, Patience, VendorHttp};
 use vision_providers::model::Date;
 use vision_providers::provider::Provider;
 use vision_providers::request::ModelId;
@@ -96,6 +96,7 @@ impl Vendor<'_> {
             extra_body: Map::new(),
             model: Some(ModelId::from(model(&self.preset.kind).as_str())),
             models: Vec::new(),
+            patience: Patience::default(),
             local: local::Settings::default(),
         };
         adapters::build(self.preset, settings, &VendorHttp::new(None)).expect("a provider")

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 
+use crate::allowance::Allowance;
 use crate::error::{ErrorKind, Result};
 use crate::price::MicroUsd;
 use crate::request::ModelId;
@@ -132,6 +133,8 @@ pub struct Answer {
     pub cached: bool,
     /// The calls that were made for it, oldest first.
     pub tries: Vec<Try>,
+    /// What the backend still takes after it, where it says.
+    pub allowance: Option<Allowance>,
 }
 
 impl Answer {
@@ -149,6 +152,7 @@ impl Answer {
             partial: false,
             cached: false,
             tries: Vec::new(),
+            allowance: None,
         }
     }
 

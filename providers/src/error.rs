@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::allowance::Allowance;
 use crate::answer::{Try, Usage};
 
 /// The result of everything in this crate that can fail.
@@ -105,6 +106,7 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     tries: Vec<Try>,
     spent: Vec<Usage>,
+    allowance: Option<Allowance>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -119,6 +121,7 @@ impl Error {
             context: Vec::new(),
             tries: Vec::new(),
             spent: Vec::new(),
+            allowance: None,
             source: None,
         }))
     }
@@ -169,6 +172,19 @@ impl Error {
     #[must_use]
     pub fn spent(&self) -> &[Usage] {
         &self.0.spent
+    }
+
+    /// Records what the backend still takes, where it said.
+    #[must_use]
+    pub fn leaving(mut self, allowance: Option<Allowance>) -> Self {
+        self.0.allowance = allowance;
+        self
+    }
+
+    /// What the backend still takes, where it said.
+    #[must_use]
+    pub fn allowance(&self) -> Option<Allowance> {
+        self.0.allowance
     }
 
     /// The same without this text, which vendors echo and nobody may read.

@@ -121,6 +121,7 @@
 //!
 //! This crate knows no configuration file, cache, router, MCP or metrics, and reads no environment.
 
+pub mod allowance;
 pub mod answer;
 pub mod document;
 pub mod error;

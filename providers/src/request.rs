@@ -310,6 +310,10 @@ pub struct CallCtx {
     /// When the answer is worth nothing any more.
     pub deadline: Instant,
     pub cache: CacheMode,
+    /// How often a call that failed may be made again in all.
+    pub retries: u32,
+    /// Whether nobody else is asked after this: then there is nothing to save time for.
+    pub last: bool,
 }
 
 impl CallCtx {

@@ -20,7 +20,12 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         let now = text("date").and_then(|now| httpdate::parse_http_date(now).ok()).unwrap_or_else(SystemTime::now);
         return date.duration_since(now).ok().map(|wait| wait.min(LONGEST));
     }
-    seconds(hint, 1.0).or_else(|| compound(hint))
+    span(hint)
+}
+
+/// A span in seconds, or as Go prints it.
+pub(crate) fn span(text: &str) -> Option<Duration> {
+    seconds(text, 1.0).or_else(|| compound(text))
 }
 
 /// A non-negative decimal number of `1 / per_second` seconds.

@@ -167,7 +167,9 @@ fn hint(path: &str) -> Option<String> {
     let hint = match path.rsplit('.').next()? {
         "key" => "write { env = \"VARIABLE\" }, { file = \"/path\" } or \"none\"; a key itself never stands here",
         "capacity" | "max_bytes" => "write a size such as \"256MiB\"",
-        "ttl" | "total" | "attempt" | "longest_wait" | "timeout" => "write a time such as \"55s\" or \"24h\"",
+        "ttl" | "total" | "attempt" | "first_byte" | "idle" | "open" | "longest" | "longest_wait" | "timeout" => {
+            "write a time such as \"55s\" or \"24h\""
+        }
         _ => return None,
     };
     Some(hint.to_owned())

@@ -12,6 +12,7 @@ use vision_providers::adapters::chat::Quirks;
 use vision_providers::catalog::CardSettings;
 
 use super::units::{Size, Span};
+use crate::health;
 use crate::layers::limit;
 use crate::router::plan::Rule;
 
@@ -38,6 +39,7 @@ pub struct Config {
     pub retry: RetryConfig,
     #[serde(default)]
     pub limit: limit::Settings,
+    pub breaker: BreakerConfig,
     pub request: RequestConfig,
     #[serde(default)]
     pub http: HttpConfig,
@@ -64,6 +66,12 @@ pub struct ProviderConfig {
     pub quirks: Option<Quirks>,
     /// Members that every request body has besides those of the adapter.
     pub extra_body: serde_json::Map<String, serde_json::Value>,
+    /// Words that routes can demand of a provider.
+    pub tags: Vec<String>,
+    /// Where its calls take more or less time than others'.
+    pub deadline: ProviderDeadlineConfig,
+    /// Where it takes more or fewer calls than others.
+    pub limit: Option<limit::Settings>,
     /// Local only: Tesseract's language codes.
     pub languages: Option<Vec<String>>,
     /// Local only: the Tesseract program.
@@ -126,6 +134,7 @@ pub struct ServerConfig {
     /// Serve other machines although nobody has to prove who they are.
     #[serde(default)]
     pub allow_unauthenticated: bool,
+    #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: usize,
 }
 
@@ -146,6 +155,17 @@ pub struct IntakeConfig {
 pub struct CacheConfig {
     pub capacity: Size,
     pub ttl: Span,
+    /// Absent: answers are forgotten when the program ends.
+    pub disk: Option<DiskConfig>,
+}
+
+/// A second memory, in files.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// A folder of its own that nobody else can write to.
+    pub path: PathBuf,
+    pub capacity: Size,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -153,8 +173,42 @@ pub struct CacheConfig {
 pub struct DeadlineConfig {
     /// One budget for the whole call.
     pub total: Span,
-    /// The most that one call to a provider may take of it.
+    /// The most that one call to a provider may take of it while somebody else could still be asked.
     pub attempt: Span,
+    /// The longest silence before a stream begins.
+    pub first_byte: Span,
+    /// The longest silence in the middle of a stream.
+    pub idle: Span,
+}
+
+/// See [`DeadlineConfig`]; what is absent is as for everybody.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderDeadlineConfig {
+    pub attempt: Option<Span>,
+    pub first_byte: Option<Span>,
+    pub idle: Option<Span>,
+}
+
+/// When a model that fails is left to rest.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// Failures in a row.
+    #[schemars(range(min = 1, max = 1000))]
+    pub failures: u32,
+    /// How long it rests at first; doubled each time that asking again fails.
+    pub open: Span,
+    /// The longest rest.
+    pub longest: Span,
+}
+
+impl BreakerConfig {
+    /// The settings of a provider's health.
+    #[must_use]
+    pub fn settings(&self) -> health::Settings {
+        health::Settings { failures: self.failures, open: self.open.0, longest: self.longest.0 }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

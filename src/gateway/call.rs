@@ -30,6 +30,8 @@ pub(super) struct Call<'a> {
     listener: Option<&'a Listener>,
     /// Something was passed on to the listener.
     spoke: bool,
+    /// Calls that were made once more.
+    retried: usize,
     pub(super) attempts: Vec<Attempt>,
     /// What was billed for answers of no use, as far as prices are known.
     pub(super) lost: MicroUsd,
@@ -38,7 +40,7 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, listener: Option<&'a Listener>) -> Self {
         let (attempts, lost) = (Vec::new(), MicroUsd::default());
-        Self { gateway, ask, opened, listener, spoke: false, attempts, lost }
+        Self { gateway, ask, opened, listener, spoke: false, retried: 0, attempts, lost }
     }
 }
 
@@ -48,7 +50,7 @@ impl Call<'_> {
         let mut failures: Vec<(String, Failure)> = Vec::new();
         let Opened { plan, ctx, .. } = self.opened;
         for (index, candidate) in plan.candidates.iter().enumerate() {
-            let ctx = ctx.until(share_of_time(ctx.deadline, plan.candidates.len() - index));
+            let ctx = self.share(ctx, plan.candidates.len() - index);
             let began = Instant::now();
             match self.ask_one(&ctx, index, candidate).await {
                 Ok(outcome) => {
@@ -75,6 +77,14 @@ impl Call<'_> {
             }
         }
         Err(summed_up(failures, &plan.skipped))
+    }
+
+    /// What of the time and of the retries one candidate gets, so that those who come after it get something too.
+    fn share(&self, ctx: &CallCtx, candidates_left: usize) -> CallCtx {
+        let left = ctx.retries.saturating_sub(u32::try_from(self.retried).unwrap_or(u32::MAX));
+        let last = candidates_left == 1;
+        let deadline = share_of_time(ctx.deadline, candidates_left);
+        CallCtx { retries: if last { left } else { left.min(1) }, last, ..ctx.until(deadline) }
     }
 
     async fn ask_one(&mut self, ctx: &CallCtx, index: usize, candidate: &Candidate) -> Result<Outcome, Stop> {
@@ -166,6 +176,7 @@ impl Call<'_> {
             self.attempts.push(Attempt { model, outcome, latency: began.elapsed() });
             return;
         }
+        self.retried += tries.len() - 1;
         self.attempts.extend(tries.iter().map(|one| Attempt {
             model: model.clone(),
             // A call may have been answered, and its answer found wanting.

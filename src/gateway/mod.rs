@@ -58,6 +58,8 @@ pub struct Settings {
     pub total: Duration,
     /// Sent when a caller sets none: models sometimes repeat themselves without end, and bill for it.
     pub max_output_tokens: u32,
+    /// How often calls that failed are made again for one question in all.
+    pub retries: u32,
 }
 
 /// Answers questions about images.
@@ -162,7 +164,14 @@ impl Gateway {
         let wanted =
             Wanted { model: ask.model.as_deref(), name: &question.name, task: question.task, images: ask.images.len() };
         let plan = self.roster.plan(wanted)?;
-        let ctx = CallCtx { request_id, caller: asker.caller.clone(), deadline, cache: cache_mode(ask) };
+        let ctx = CallCtx {
+            request_id,
+            caller: asker.caller.clone(),
+            deadline,
+            cache: cache_mode(ask),
+            retries: self.settings.retries,
+            last: false,
+        };
         let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
         let pictures = try_join_all(opening).await?;
         Ok(Opened { question, plan, pictures, ctx })

@@ -25,6 +25,7 @@ use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CacheMode, CallCtx, Output, Part, Sampling, VisionRequest};
 use vision_providers::wire::Delivery;
 
+use crate::store::disk::Disk;
 use crate::supervisor::Supervisor;
 
 /// How much to remember.
@@ -46,31 +47,45 @@ type Key = [u8; 32];
 /// Nothing is remembered for longer; moka panics beyond a thousand years.
 pub const LONGEST: Duration = Duration::from_hours(24 * 365);
 
-/// The memory that the cached providers of one gateway share. Clones share it.
+/// The memory that the cached providers of one gateway share, and the disk behind it. Clones share it.
 #[derive(Clone)]
-pub struct Memory(Cache<Key, Arc<Answer>>);
+pub struct Memory {
+    recent: Cache<Key, Arc<Answer>>,
+    disk: Option<Disk>,
+}
 
 impl Memory {
-    /// An empty memory.
+    /// A memory with nothing in it but what the disk still holds.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, disk: Option<Disk>) -> Self {
         let weight = |_: &Key, answer: &Arc<Answer>| {
             let blocks: usize = answer.blocks.iter().map(|block| block.text.len() + size_of_val(block)).sum();
             u32::try_from(answer.text.len() + blocks + 512).unwrap_or(u32::MAX)
         };
-        Self(
-            Cache::builder()
-                .max_capacity(settings.capacity)
-                .time_to_live(settings.ttl.min(LONGEST))
-                .weigher(weight)
-                .build(),
-        )
+        let recent = Cache::builder().max_capacity(settings.capacity).time_to_live(settings.ttl.min(LONGEST));
+        Self { recent: recent.weigher(weight).build(), disk }
+    }
+
+    /// What was remembered, here or by another process. What the disk knows is not taken over: it would live twice as
+    /// long.
+    async fn recall(&self, key: &Key) -> Option<Answer> {
+        if let Some(answer) = self.recent.get(key).await {
+            return Some(remembered(&answer));
+        }
+        self.disk.as_ref()?.get(key).await
+    }
+
+    async fn remember(&self, key: Key, answer: &Answer) {
+        if let Some(disk) = &self.disk {
+            disk.put(key, answer);
+        }
+        self.recent.insert(key, Arc::new(answer.clone())).await;
     }
 }
 
 impl fmt::Debug for Memory {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "Memory({} answers)", self.0.entry_count())
+        write!(out, "Memory({} answers, {:?})", self.recent.entry_count(), self.disk)
     }
 }
 
@@ -93,7 +108,7 @@ impl Cached {
         if ctx.cache != CacheMode::Use {
             return None;
         }
-        self.memory.0.get(key).await.map(|answer| remembered(&answer))
+        self.memory.recent.get(key).await.map(|answer| remembered(&answer))
     }
 
     /// Joins the call for this key that is in the air, or starts one.
@@ -119,9 +134,9 @@ impl Cached {
         let task = self.supervisor.spawn("call", async move {
             // The call that was in the air when its caller looked may have landed since.
             if ctx.cache == CacheMode::Use
-                && let Some(answer) = memory.0.get(&key).await
+                && let Some(answer) = memory.recall(&key).await
             {
-                sender.send_modify(|heard| heard.outcome = Some(Ok(remembered(&answer))));
+                sender.send_modify(|heard| heard.outcome = Some(Ok(answer)));
                 return;
             }
             let answered = match delivery {
@@ -131,7 +146,7 @@ impl Cached {
             if let Ok(answer) = &answered
                 && is_worth_remembering(answer)
             {
-                memory.0.insert(key, Arc::new(answer.clone())).await;
+                memory.remember(key, answer).await;
             }
             sender.send_modify(|heard| heard.outcome = Some(answered));
         });
@@ -324,7 +339,7 @@ impl VisionProvider for Cached {
 }
 
 fn remembered(answer: &Answer) -> Answer {
-    Answer { cached: true, tries: Vec::new(), ..answer.clone() }
+    Answer { cached: true, tries: Vec::new(), allowance: None, ..answer.clone() }
 }
 
 fn is_worth_remembering(answer: &Answer) -> bool {

@@ -1,68 +1,261 @@
-//! At most so many calls to one provider at once, and at most so many waiting.
+//! At most so many calls to one provider at once, so many in a minute, and so many waiting; fewer of them while the
+//! provider complains, and none while it wants to be left alone.
 //!
-//! A dropped call gives its place back, whether it was waiting or running.
+//! Who cannot get a turn in time is told at once, and not when the time is over. A dropped call gives its place back,
+//! whether it was waiting or running.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use governor::clock::Clock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout_at;
-use vision_providers::answer::{Answer, AnswerStream};
+use tokio::time::{Instant, sleep, timeout_at};
+use vision_providers::answer::{Answer, AnswerStream, Chunk};
 use vision_providers::error::{Error, ErrorKind, Result, Retry};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
-use vision_providers::request::{CallCtx, VisionRequest};
+use vision_providers::request::{CallCtx, ModelId, VisionRequest};
+
+use crate::health::{Health, Rest};
 
 /// How many calls a provider gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Calls running at once, per provider.
+    #[schemars(range(min = 1, max = 100_000))]
     pub concurrency: usize,
     /// Calls waiting for their turn, per provider; one more is refused at once.
+    #[schemars(range(min = 1, max = 100_000))]
     pub queue: usize,
+    /// Calls begun in a minute, per provider. Without it, only the provider's own limits hold.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { concurrency: 16, queue: 256 }
+        Self { concurrency: 16, queue: 256, requests_per_minute: None }
     }
 }
 
+/// A provider that complained is not asked for more at once before it was content for so long.
+const CONTENT: Duration = Duration::from_secs(5);
+/// From then on, this often.
+const GROWTH: Duration = Duration::from_secs(2);
+/// Complaints within this time are about the same burst of calls.
+const ONE_BURST: Duration = Duration::from_secs(1);
+/// Of the calls of a minute, this part may begin at once.
+const BURST: u32 = 6;
+
 /// The layer.
-#[derive(Debug)]
 pub struct Limited {
     inner: Provider,
-    turns: Arc<Semaphore>,
+    health: Arc<Health>,
+    gate: Arc<Gate>,
+    rate: Option<RateLimiter<NotKeyed, InMemoryState, Now>>,
     waiting: AtomicUsize,
     queue: usize,
+    /// Longer than this nobody waits for a provider that wants to be left alone.
+    patience: Duration,
 }
 
 impl Limited {
-    /// Bounds the calls to `inner`.
+    /// Bounds the calls to `inner`, whose health says when it wants to be left alone.
     #[must_use]
-    pub fn new(inner: Provider, settings: Settings) -> Self {
-        let turns = Arc::new(Semaphore::new(settings.concurrency.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { inner, turns, waiting: AtomicUsize::new(0), queue: settings.queue }
+    pub fn new(inner: Provider, health: Arc<Health>, settings: Settings, patience: Duration) -> Self {
+        let quota = |calls: NonZeroU32| {
+            let burst = NonZeroU32::new(calls.get() / BURST).unwrap_or(NonZeroU32::MIN);
+            RateLimiter::direct_with_clock(Quota::per_minute(calls).allow_burst(burst), Now)
+        };
+        let gate = Arc::new(Gate::new(settings.concurrency));
+        let (rate, waiting, queue) = (settings.requests_per_minute.map(quota), AtomicUsize::new(0), settings.queue);
+        Self { inner, health, gate, rate, waiting, queue, patience }
     }
 
-    async fn turn(&self, ctx: &CallCtx) -> Result<OwnedSemaphorePermit> {
-        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(turn);
+    async fn turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
+        if let Some(rest) = self.health.hold() {
+            self.bear(rest, ctx)?;
         }
-        let _place = Place::take(&self.waiting, self.queue).ok_or_else(|| self.overloaded("its queue is full"))?;
-        match timeout_at(ctx.deadline, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(self.overloaded("no turn came in time")),
+        let turn = match Arc::clone(&self.gate.turns).try_acquire_owned() {
+            Ok(turn) => self.gate.turn(turn),
+            Err(_) => self.queued(ctx, model).await?,
+        };
+        loop {
+            let rest = match self.health.start() {
+                Err(rest) => self.bear(rest, ctx)?,
+                Ok(()) => return Ok(turn),
+            };
+            sleep(rest).await;
         }
     }
 
-    fn overloaded(&self, why: &str) -> Error {
+    /// Waits in the queue.
+    async fn queued(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
+        let place = Place::take(&self.waiting, self.queue);
+        let usual = self.health.mean_latency(model).unwrap_or_default();
+        let before = self.waiting.load(Ordering::Relaxed) / self.gate.open().max(1);
+        let expected = usual.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
+        let Some(_place) = place else { return Err(self.overloaded("its queue is full", usual)) };
+        if Instant::now() + expected > ctx.deadline {
+            return Err(self.overloaded("too many are waiting for it", expected));
+        }
+        let Ok(Ok(turn)) = timeout_at(ctx.deadline, Arc::clone(&self.gate.turns).acquire_owned()).await else {
+            return Err(self.overloaded("no turn came in time", usual));
+        };
+        // A call that cannot be answered in what is left would be paid for all the same.
+        if Instant::now() + usual > ctx.deadline {
+            return Err(self.overloaded("its turn came too late", usual));
+        }
+        Ok(self.gate.turn(turn))
+    }
+
+    /// Waits for the operator's own limit.
+    async fn paced(&self, ctx: &CallCtx) -> Result<()> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        while let Err(not_until) = rate.check() {
+            let wait = not_until.wait_time_from(Now.now());
+            if Instant::now() + wait > ctx.deadline {
+                return Err(self.overloaded("its calls of this minute are used up", wait));
+            }
+            sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    /// How long to wait for a provider that wants to be left alone; an error when that is too long.
+    fn bear(&self, rest: Rest, ctx: &CallCtx) -> Result<Duration> {
+        // A little more, so that those who were told the same do not come back together.
+        let wait = rest.left + Duration::from_millis(fastrand::u64(1..100));
+        if wait > self.patience || Instant::now() + wait > ctx.deadline {
+            return Err(rest.error(self.inner.id()));
+        }
+        Ok(wait)
+    }
+
+    fn overloaded(&self, why: &str, wait: Duration) -> Error {
         Error::new(ErrorKind::Overloaded, format!("waiting for a turn at {}: {why}", self.inner.id()))
-            .retry(Retry::Spent(None))
+            .retry(Retry::Spent(Some(wait.max(Duration::from_secs(1)))))
+    }
+}
+
+impl std::fmt::Debug for Limited {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Limited({:?}, {:?})", self.inner, self.gate)
+    }
+}
+
+/// The clock of the runtime, which tests can stop.
+#[derive(Debug, Clone, Copy)]
+struct Now;
+
+#[expect(clippy::disallowed_types, reason = "it comes from the runtime's clock, which can be paused")]
+impl Clock for Now {
+    type Instant = std::time::Instant;
+
+    fn now(&self) -> Self::Instant {
+        Instant::now().into_std()
+    }
+}
+
+/// The turns that there are at once: all of them, or fewer since the provider complained.
+#[derive(Debug)]
+struct Gate {
+    turns: Arc<Semaphore>,
+    width: Mutex<Width>,
+}
+
+#[derive(Debug)]
+struct Width {
+    most: usize,
+    now: usize,
+    /// Turns that are taken and will not come back.
+    owed: usize,
+    complained: Option<Instant>,
+    grew: Instant,
+}
+
+impl Gate {
+    fn new(most: usize) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let width = Width { most, now: most, owed: 0, complained: None, grew: Instant::now() };
+        Self { turns: Arc::new(Semaphore::new(most)), width: Mutex::new(width) }
+    }
+
+    fn width(&self) -> std::sync::MutexGuard<'_, Width> {
+        self.width.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> usize {
+        self.width().now
+    }
+
+    fn turn(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Turn {
+        Turn { gate: Arc::clone(self), permit: Some(permit) }
+    }
+
+    /// Halves what is asked at once, once for each burst of complaints.
+    fn narrow(&self) {
+        let now = Instant::now();
+        let mut width = self.width();
+        let again = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= ONE_BURST);
+        width.complained = Some(now);
+        if again {
+            let fewer = (width.now / 2).max(1);
+            let taken_away = width.now - fewer;
+            width.owed += taken_away - self.turns.forget_permits(taken_away);
+            width.now = fewer;
+        }
+    }
+
+    /// Asks for a quarter more at once, when there were no complaints for long enough.
+    fn widen(&self) {
+        let now = Instant::now();
+        let mut width = self.width();
+        let content = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= CONTENT);
+        if width.now == width.most || !content || now.saturating_duration_since(width.grew) < GROWTH {
+            return;
+        }
+        width.grew = now;
+        let more = (width.now / 4 + 1).min(width.most - width.now);
+        width.now += more;
+        let forgiven = more.min(width.owed);
+        width.owed -= forgiven;
+        self.turns.add_permits(more - forgiven);
+    }
+}
+
+/// The right to make one call, given back when dropped.
+#[derive(Debug)]
+struct Turn {
+    gate: Arc<Gate>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    fn heard(&self, outcome: Result<(), &Error>) {
+        match outcome {
+            Ok(()) => self.gate.widen(),
+            Err(error) if error.kind() == ErrorKind::RateLimited => self.gate.narrow(),
+            Err(_) => {}
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut width = self.gate.width();
+        if width.owed > 0 {
+            width.owed -= 1;
+            self.permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+        }
     }
 }
 
@@ -99,16 +292,23 @@ impl VisionProvider for Limited {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let _turn = self.turn(ctx).await?;
-        self.inner.complete(ctx, req).await
+        let turn = self.turn(ctx, &req.model).await?;
+        self.paced(ctx).await?;
+        let outcome = self.inner.complete(ctx, req).await;
+        turn.heard(outcome.as_ref().map(|_| ()));
+        outcome
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
-        let turn = self.turn(ctx).await?;
-        let stream = self.inner.stream(ctx, req).await?;
+        let turn = self.turn(ctx, &req.model).await?;
+        self.paced(ctx).await?;
+        let outcome = self.inner.stream(ctx, req).await;
+        turn.heard(outcome.as_ref().map(|_| ()));
         // The turn lasts as long as the stream.
-        Ok(Box::pin(stream.inspect(move |_| {
-            let _ = &turn;
+        Ok(Box::pin(outcome?.inspect(move |chunk| match chunk {
+            Ok(Chunk::Delta(_)) => {}
+            Ok(Chunk::End(_)) => turn.heard(Ok(())),
+            Err(error) => turn.heard(Err(error)),
         })))
     }
 

@@ -3,6 +3,7 @@
 //! A layer knows no vendor and no other layer; the order in which they are put around an adapter is written in
 //! `assemble.rs` alone. Each implements every method of the trait by hand, so that a new one cannot slip past.
 
+pub mod breaker;
 pub mod cache;
 pub mod limit;
 pub mod observe;

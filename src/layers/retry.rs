@@ -1,8 +1,10 @@
-//! Tries again what may pass, within the deadline of the call and a bound on each try.
+//! Tries again what may pass, within the deadline of the call, a bound on each try and a budget for all.
 //!
 //! Only errors that said so are tried again, and those that may have been billed once: a hang or a broken answer is not.
-//! A dropped call leaves nothing behind.
+//! When much fails, the budget runs out, so that a backend in trouble is not asked three times as much. A dropped call
+//! leaves nothing behind.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +22,7 @@ use vision_providers::request::{CallCtx, VisionRequest};
 pub struct Settings {
     /// Calls in all, the first included.
     pub attempts: u32,
-    /// What one call may take.
+    /// What one call may take while somebody else could still be asked.
     pub attempt: Duration,
     /// The longest that a backend's own hint is waited for; beyond it somebody else should answer.
     pub longest_wait: Duration,
@@ -28,7 +30,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { attempts: 3, attempt: Duration::from_secs(40), longest_wait: Duration::from_secs(30) }
+        Self { attempts: 3, attempt: Duration::from_secs(25), longest_wait: Duration::from_secs(30) }
     }
 }
 
@@ -42,13 +44,14 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 pub struct Retrying {
     inner: Provider,
     settings: Settings,
+    budget: Budget,
 }
 
 impl Retrying {
     /// Tries `inner` again.
     #[must_use]
     pub fn new(inner: Provider, settings: Settings) -> Self {
-        Self { inner, settings }
+        Self { inner, settings, budget: Budget::default() }
     }
 
     fn late(&self) -> Error {
@@ -56,7 +59,7 @@ impl Retrying {
     }
 
     /// When to try again after this error, if at all. `made` calls have been made.
-    fn next(&self, error: &Error, made: u32, deadline: Instant) -> Result<Instant, Retry> {
+    fn next(&self, error: &Error, made: u32, ctx: &CallCtx) -> Result<Instant, Retry> {
         let hint = match error.retry_verdict() {
             Retry::Later(hint) => hint,
             Retry::Once if made < 2 => None,
@@ -64,7 +67,8 @@ impl Retrying {
             verdict @ (Retry::Never | Retry::Spent(_)) => return Err(verdict),
         };
         let spent = Err(Retry::Spent(hint));
-        if made >= self.settings.attempts || hint.is_some_and(|hint| hint > self.settings.longest_wait) {
+        let tried_enough = made >= self.settings.attempts || made > ctx.retries;
+        if tried_enough || hint.is_some_and(|hint| hint > self.settings.longest_wait) {
             return spent;
         }
         // A little later than asked, so that those who were told the same do not come back together.
@@ -75,7 +79,7 @@ impl Retrying {
         });
         let pause = pause.max(SHORTEST_PAUSE);
         let next = Instant::now() + pause;
-        if next < deadline { Ok(next) } else { spent }
+        if next < ctx.deadline && self.budget.take(error.kind()) { Ok(next) } else { spent }
     }
 }
 
@@ -95,12 +99,12 @@ impl VisionProvider for Retrying {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let mut attempts = Attempts::new(self, ctx.deadline);
+        let mut attempts = Attempts::new(self, ctx);
         loop {
             let until = attempts.begin();
             let outcome = self.inner.complete(&ctx.until(until), req).await;
             if let Some(ended) = attempts.settle(outcome).await {
-                return ended.map(|answer| Answer { tries: attempts.tries, ..answer });
+                return ended.map(|answer| Answer { tries: attempts.told(), ..answer });
             }
         }
     }
@@ -108,7 +112,7 @@ impl VisionProvider for Retrying {
     /// Only what fails before the first piece is tried again. The bound on a try holds until then; after it, the
     /// deadline of the call.
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
-        let mut attempts = Attempts::new(self, ctx.deadline);
+        let mut attempts = Attempts::new(self, ctx);
         let (first, rest) = loop {
             let opening = timeout_at(attempts.begin(), begun(&self.inner, ctx, req)).await;
             let outcome = opening.unwrap_or_else(|_| Err(self.late()));
@@ -116,7 +120,7 @@ impl VisionProvider for Retrying {
                 break ended?;
             }
         };
-        let mut tries = attempts.tries;
+        let mut tries = attempts.told();
         let began = Instant::now();
         let told = stream::iter(first.map(Ok)).chain(rest).map(move |chunk| match chunk {
             Ok(Chunk::Delta(text)) => Ok(Chunk::Delta(text)),
@@ -147,36 +151,122 @@ async fn begun(inner: &Provider, ctx: &CallCtx, req: &VisionRequest) -> Result<(
 /// The attempts at one call.
 struct Attempts<'a> {
     layer: &'a Retrying,
-    deadline: Instant,
+    ctx: &'a CallCtx,
     began: Instant,
     tries: Vec<Try>,
+    /// A second or third attempt is waited for or under way.
+    retrying: bool,
 }
 
 impl<'a> Attempts<'a> {
-    fn new(layer: &'a Retrying, deadline: Instant) -> Self {
-        Self { layer, deadline, began: Instant::now(), tries: Vec::new() }
+    fn new(layer: &'a Retrying, ctx: &'a CallCtx) -> Self {
+        layer.budget.change(|balance| balance.calls += 1);
+        Self { layer, ctx, began: Instant::now(), tries: Vec::new(), retrying: false }
+    }
+
+    /// The second or third attempt is over, however it ended.
+    fn retried(&mut self) {
+        if std::mem::take(&mut self.retrying) {
+            self.layer.budget.change(|balance| balance.retries -= 1);
+        }
+    }
+
+    /// The account of them.
+    fn told(&mut self) -> Vec<Try> {
+        std::mem::take(&mut self.tries)
     }
 
     /// The time by which the attempt that begins now has to end.
     fn begin(&mut self) -> Instant {
         self.began = Instant::now();
-        self.deadline.min(self.began + self.layer.settings.attempt)
+        // There is nothing to save time for when nobody else is asked.
+        if self.ctx.last { self.ctx.deadline } else { self.ctx.deadline.min(self.began + self.layer.settings.attempt) }
     }
 
     /// How it ends, or `None` after the pause before another attempt.
     async fn settle<T>(&mut self, outcome: Result<T>) -> Option<Result<T>> {
         let error = outcome.as_ref().err().map(Error::kind);
+        self.retried();
         self.tries.push(Try { error, latency: self.began.elapsed() });
         let error = match outcome {
-            Ok(answer) => return Some(Ok(answer)),
+            Ok(answer) => {
+                self.layer.budget.change(Balance::earn);
+                return Some(Ok(answer));
+            }
             Err(error) => error,
         };
         let made = u32::try_from(self.tries.len()).unwrap_or(u32::MAX);
-        match self.layer.next(&error, made, self.deadline) {
-            Ok(next) => sleep_until(next).await,
+        match self.layer.next(&error, made, self.ctx) {
+            Ok(next) => {
+                self.retrying = true;
+                sleep_until(next).await;
+            }
             Err(verdict) => return Some(Err(error.retry(verdict).after(self.tries.clone()))),
         }
         None
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        self.retried();
+        self.layer.budget.change(|balance| balance.calls -= 1);
+    }
+}
+
+/// What may be spent on trying again, for all calls of a provider together.
+#[derive(Debug, Default)]
+struct Budget(Mutex<Balance>);
+
+/// The figures are those of the AWS SDKs' standard mode, and the share is Envoy's (both of 2026-08).
+#[derive(Debug)]
+struct Balance {
+    tokens: u32,
+    /// Calls in the air.
+    calls: u32,
+    /// Second and third attempts in the air.
+    retries: u32,
+}
+
+const FULL: u32 = 500;
+const RETRY: u32 = 5;
+const RETRY_AFTER_TIMEOUT: u32 = 10;
+const SUCCESS: u32 = 1;
+/// One in so many calls may be at another attempt.
+const SHARE: u32 = 5;
+/// And so many always.
+const ALWAYS: u32 = 3;
+
+impl Default for Balance {
+    fn default() -> Self {
+        Self { tokens: FULL, calls: 0, retries: 0 }
+    }
+}
+
+impl Balance {
+    fn earn(&mut self) {
+        self.tokens = (self.tokens + SUCCESS).min(FULL);
+    }
+}
+
+impl Budget {
+    fn change<T>(&self, change: impl FnOnce(&mut Balance) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Pays for another attempt after such an error; false when it cannot be afforded.
+    fn take(&self, kind: ErrorKind) -> bool {
+        self.change(|balance| {
+            let price = if kind == ErrorKind::TimedOut { RETRY_AFTER_TIMEOUT } else { RETRY };
+            // Who was told to come back later comes in good order: the queue sees to it.
+            let crowded = kind != ErrorKind::RateLimited && balance.retries >= ALWAYS.max(balance.calls / SHARE);
+            if crowded || balance.tokens < price {
+                return false;
+            }
+            balance.tokens -= price;
+            balance.retries += 1;
+            true
+        })
     }
 }
 

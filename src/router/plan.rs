@@ -1,6 +1,7 @@
 //! The plan of a request: candidates in the order they will be tried, and those that were passed over, with reasons.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use vision_providers::model::ModelCard;
@@ -8,6 +9,7 @@ use vision_providers::provider::Provider;
 use vision_providers::request::{ModelId, Task};
 
 use crate::failure::{Code, Failure, Result};
+use crate::health::Health;
 
 /// A configured provider, and whether it can be asked at all.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Backend {
     pub key: KeyState,
     /// Where its settings come from.
     pub origin: Origin,
+    /// What its calls came to lately.
+    pub health: Arc<Health>,
 }
 
 /// Who configured a provider.

@@ -211,6 +211,8 @@ async fn probe(backend: &Backend) -> Result<(), String> {
         caller: Caller::local(),
         deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(10),
         cache: CacheMode::Bypass,
+        retries: 0,
+        last: true,
     };
     backend.provider.probe(&ctx).await.map_err(|error| error.to_string())
 }

@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
+use vision_providers::allowance::Allowance;
 use vision_providers::answer::{Answer, Finish};
 use vision_providers::error::{Error, ErrorKind, Retry};
 use vision_providers::provider::Provider;
-use vision_providers::request::{CacheMode, Caller, ModelId, Task};
+use vision_providers::request::{CacheMode, CallCtx, Caller, ModelId, Task};
 use vision_providers::testkit::{Expected, Scripted, Step, about, behaves, ctx, image, request};
+use visiongate::health::{self, Cause, Health};
+use visiongate::layers::breaker::Guarded;
 use visiongate::layers::cache::{self, Cached, Memory};
 use visiongate::layers::limit::{self, Limited};
 use visiongate::layers::observe::Observed;
 use visiongate::layers::retry::{self, Retrying};
 use visiongate::layers::validate::Validated;
+use visiongate::store::disk::{self, Disk};
 use visiongate::supervisor::Supervisor;
 
 use super::PATIENCE;
@@ -31,7 +35,15 @@ fn fail(kind: ErrorKind, retry: Retry) -> Step {
 }
 
 fn cached(inner: Scripted) -> Provider {
-    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default()), Supervisor::default()))
+    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default(), None), Supervisor::default()))
+}
+
+pub(crate) fn healthy() -> Arc<Health> {
+    Arc::new(Health::new(health::Settings::default()))
+}
+
+pub(crate) fn limited(inner: Provider, settings: limit::Settings) -> Provider {
+    Arc::new(Limited::new(inner, healthy(), settings, PATIENCE))
 }
 
 fn retrying(inner: Scripted) -> Provider {
@@ -41,11 +53,12 @@ fn retrying(inner: Scripted) -> Provider {
 #[tokio::test]
 async fn every_layer_behaves_like_a_provider() {
     type Wrap = fn(Provider) -> Provider;
-    let wraps: [Wrap; 5] = [
-        |inner| Arc::new(Limited::new(inner, limit::Settings::default())),
+    let wraps: [Wrap; 6] = [
+        |inner| limited(inner, limit::Settings::default()),
+        |inner| Arc::new(Guarded::new(inner, healthy())),
         |inner| Arc::new(Retrying::new(inner, retry::Settings::default())),
         |inner| Arc::new(Validated::new(inner)),
-        |inner| Arc::new(Cached::new(inner, Memory::new(cache::Settings::default()), Supervisor::default())),
+        |inner| Arc::new(Cached::new(inner, Memory::new(cache::Settings::default(), None), Supervisor::default())),
         |inner| Arc::new(Observed::new(inner)),
     ];
     let script = || Scripted::new([say(r#"{"description":"a cat","detected_text":""}"#)]);
@@ -151,7 +164,7 @@ async fn nothing_that_can_change_an_answer_is_left_out_of_the_key() {
     for req in &variants {
         assert!(!provider.complete(&ctx(PATIENCE), req).await.expect("an answer").cached, "{req:?}");
     }
-    let stranger = vision_providers::request::CallCtx { caller: Caller::local(), ..ctx(PATIENCE) };
+    let stranger = CallCtx { caller: Caller::local(), ..ctx(PATIENCE) };
     assert!(provider.complete(&stranger, &base).await.expect("an answer").cached);
     assert_eq!(calls.load(Ordering::SeqCst), variants.len());
 }
@@ -177,7 +190,7 @@ async fn refresh_asks_anew_and_bypass_leaves_no_trace() {
     let req = request(MODEL, Task::Ask);
     let mut said = Vec::new();
     for mode in [CacheMode::Use, CacheMode::Bypass, CacheMode::Use, CacheMode::Refresh, CacheMode::Use] {
-        let ctx = vision_providers::request::CallCtx { cache: mode, ..ctx(PATIENCE) };
+        let ctx = CallCtx { cache: mode, ..ctx(PATIENCE) };
         said.push(provider.complete(&ctx, &req).await.expect("an answer").text);
     }
     assert_eq!(said, ["one", "two", "one", "three", "three"]);
@@ -238,8 +251,8 @@ async fn a_follower_with_more_time_outlives_the_leaders_deadline() {
 #[tokio::test(start_paused = true)]
 async fn calls_beyond_the_bound_wait_and_beyond_the_queue_are_refused() {
     let scripted = Scripted::new([Step::After(Duration::from_secs(1), "fine".into())]);
-    let settings = limit::Settings { concurrency: 2, queue: 3 };
-    let provider: Provider = Arc::new(Limited::new(Arc::new(scripted), settings));
+    let settings = limit::Settings { concurrency: 2, queue: 3, requests_per_minute: None };
+    let provider = limited(Arc::new(scripted), settings);
     let began = Instant::now();
     let asking = (0..7).map(|_| async { provider.complete(&ctx(PATIENCE), &request(MODEL, Task::Ask)).await });
     let outcomes = join_all(asking).await;
@@ -250,8 +263,10 @@ async fn calls_beyond_the_bound_wait_and_beyond_the_queue_are_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_whose_turn_does_not_come_gives_up_at_its_deadline() {
-    let provider: Provider =
-        Arc::new(Limited::new(Arc::new(Scripted::new([Step::Hang])), limit::Settings { concurrency: 1, queue: 9 }));
+    let provider: Provider = limited(
+        Arc::new(Scripted::new([Step::Hang])),
+        limit::Settings { concurrency: 1, queue: 9, requests_per_minute: None },
+    );
     let req = request(MODEL, Task::Ask);
     let (long, short) = (ctx(PATIENCE), ctx(Duration::from_secs(1)));
     let waiting = async { tokio::join!(provider.complete(&long, &req), provider.complete(&short, &req)) };
@@ -259,4 +274,236 @@ async fn a_call_whose_turn_does_not_come_gives_up_at_its_deadline() {
     assert!(tokio::time::timeout(Duration::from_secs(2), &mut waiting).await.is_err());
     drop(waiting);
     assert!(provider.probe(&ctx(PATIENCE)).await.is_ok());
+}
+
+fn guarded(inner: Scripted, health: &Arc<Health>) -> Provider {
+    Arc::new(Guarded::new(Arc::new(inner), Arc::clone(health)))
+}
+
+async fn ask(provider: &Provider) -> Result<Answer, Error> {
+    provider.complete(&ctx(PATIENCE), &request(MODEL, Task::Ask)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_failures_are_enough_and_one_probe_at_a_time_finds_out_that_it_is_well_again() {
+    let health = healthy();
+    let down = fail(ErrorKind::Unavailable, Retry::Never);
+    let scripted = Scripted::new(vec![down; 5].into_iter().chain([Step::After(Duration::from_secs(1), "fine".into())]));
+    let calls = scripted.calls();
+    let provider = guarded(scripted, &health);
+    for _ in 0..10 {
+        ask(&provider).await.expect_err("down");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 5);
+    let rest = health.rest(&ModelId::from(MODEL)).expect("it rests");
+    assert_eq!(rest.cause, Cause::Failing);
+    tokio::time::sleep(rest.left).await;
+    let outcomes = join_all((0..10).map(|_| ask(&provider))).await;
+    assert_eq!((outcomes.iter().filter(|outcome| outcome.is_ok()).count(), calls.load(Ordering::SeqCst)), (1, 6));
+    assert!(join_all((0..10).map(|_| ask(&provider))).await.iter().all(Result::is_ok), "full rate at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_caller_left_does_not_block_the_next() {
+    let health = healthy();
+    let down = fail(ErrorKind::Unavailable, Retry::Never);
+    let provider = guarded(Scripted::new(vec![down; 5].into_iter().chain([Step::Hang, say("fine")])), &health);
+    for _ in 0..5 {
+        ask(&provider).await.expect_err("down");
+    }
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), ask(&provider)).await.is_err(), "it hangs");
+    assert_eq!(ask(&provider).await.expect("the next probe").text, "fine");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_callers_get_wrong_never_opens_the_breaker() {
+    for kind in [ErrorKind::InvalidRequest, ErrorKind::TooLarge, ErrorKind::Refused, ErrorKind::Truncated] {
+        let health = healthy();
+        let provider = guarded(Scripted::new([fail(kind, Retry::Never)]), &health);
+        for _ in 0..50 {
+            ask(&provider).await.expect_err("the caller's fault");
+        }
+        assert_eq!(health.rest(&ModelId::from(MODEL)), None, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_key_and_spent_credit_rest_for_the_whole_account() {
+    for (kind, hint, cause, at_least) in [
+        (ErrorKind::Unauthorized, None, Cause::Unauthorized, 60),
+        (ErrorKind::OutOfCredit, None, Cause::OutOfCredit, 300),
+        (ErrorKind::OutOfCredit, Some(7200), Cause::OutOfCredit, 7200),
+    ] {
+        let health = healthy();
+        let verdict = Retry::Spent(hint.map(Duration::from_secs));
+        let scripted = Scripted::new([fail(kind, verdict), say("fine")]);
+        let calls = scripted.calls();
+        let provider = guarded(scripted, &health);
+        ask(&provider).await.expect_err("the account");
+        let error =
+            provider.complete(&ctx(PATIENCE), &request("another-model", Task::Ask)).await.expect_err("it rests");
+        assert_eq!((error.kind(), calls.load(Ordering::SeqCst)), (kind, 1));
+        let rest = health.rest(&ModelId::from("another-model")).expect("it rests");
+        assert!(rest.cause == cause && rest.left >= Duration::from_secs(at_least), "{rest:?}");
+        tokio::time::sleep(rest.left).await;
+        ask(&provider).await.expect("an answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_calls_before_the_time_that_one_was_told() {
+    let wait = Duration::from_secs(3);
+    let health = healthy();
+    let limited_too = fail(ErrorKind::RateLimited, Retry::Later(Some(wait)));
+    let scripted = Scripted::new([limited_too, say("fine")]);
+    let calls = scripted.calls();
+    let provider = guarded(scripted, &health);
+    let settings = limit::Settings::default();
+    let provider: Provider = Arc::new(Limited::new(provider, Arc::clone(&health), settings, PATIENCE));
+    ask(&provider).await.expect_err("a limit");
+    let began = Instant::now();
+    assert!(join_all((0..40).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
+    assert!(began.elapsed() >= wait, "{:?}", began.elapsed());
+    assert_eq!(calls.load(Ordering::SeqCst), 41);
+    let hurried = provider.complete(&ctx(Duration::from_secs(1)), &request(MODEL, Task::Ask)).await;
+    assert!(hurried.is_ok(), "it is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_wait_so_long_is_told_at_once_when_to_come_back() {
+    let health = healthy();
+    let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_hours(24))))]);
+    let calls = scripted.calls();
+    let provider = guarded(scripted, &health);
+    let provider: Provider = Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE));
+    ask(&provider).await.expect_err("a limit");
+    let began = Instant::now();
+    let error = ask(&provider).await.expect_err("it is parked");
+    assert_eq!(
+        (error.kind(), began.elapsed(), calls.load(Ordering::SeqCst)),
+        (ErrorKind::RateLimited, Duration::ZERO, 1)
+    );
+    assert!(matches!(error.retry_verdict(), Retry::Spent(Some(wait)) if wait > Duration::from_secs(86_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_the_vendor_still_takes_are_counted_down() {
+    let health = healthy();
+    let allowance = Some(Allowance { calls: 3, renewed_in: Duration::from_secs(10) });
+    let answer = Answer { allowance, ..Answer::new("fine", ModelId::from(MODEL)) };
+    let scripted = Scripted::new([Step::Say(answer), say("fine")]);
+    let provider = guarded(scripted, &health);
+    let provider: Provider = Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE));
+    ask(&provider).await.expect("an answer");
+    let began = Instant::now();
+    for _ in 0..3 {
+        ask(&provider).await.expect("an answer");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    ask(&provider).await.expect("an answer");
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_rate_is_kept() {
+    let settings = limit::Settings { requests_per_minute: std::num::NonZeroU32::new(60), ..limit::Settings::default() };
+    let provider = limited(Arc::new(Scripted::new([say("fine")])), settings);
+    let began = Instant::now();
+    assert!(join_all((0..30).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
+    let elapsed = began.elapsed().as_secs_f64();
+    assert!((19.0..22.0).contains(&elapsed), "ten at once, then one a second: {elapsed}");
+    let hurried = provider.complete(&ctx(Duration::from_millis(100)), &request(MODEL, Task::Ask)).await;
+    assert_eq!(hurried.expect_err("no time").kind(), ErrorKind::Overloaded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn complaints_halve_what_is_asked_at_once_and_it_grows_again() {
+    let health = healthy();
+    let complaint = || fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(2))));
+    let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
+    let provider = guarded(Scripted::new(steps), &health);
+    let settings = limit::Settings { concurrency: 8, ..limit::Settings::default() };
+    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE));
+    for _ in 0..3 {
+        ask(&provider).await.expect_err("a complaint");
+    }
+    let began = Instant::now();
+    assert!(join_all((0..4).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
+    assert!(began.elapsed() >= Duration::from_secs(6), "one at a time after the wait: {:?}", began.elapsed());
+    for _ in 0..30 {
+        ask(&provider).await.expect("an answer");
+    }
+    let began = Instant::now();
+    assert!(join_all((0..8).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
+    assert!(began.elapsed() < Duration::from_secs(2), "all at once again: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_could_not_be_answered_in_time_is_told_before_the_time_is_over() {
+    let health = healthy();
+    let scripted = Scripted::new([Step::After(Duration::from_secs(4), "fine".into())]);
+    let calls = scripted.calls();
+    let provider = guarded(scripted, &health);
+    let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
+    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE));
+    ask(&provider).await.expect("an answer");
+    let began = Instant::now();
+    let (calling, asking) = (ctx(Duration::from_secs(10)), request(MODEL, Task::Ask));
+    let outcomes = join_all((0..20).map(|_| provider.complete(&calling, &asking))).await;
+    let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!((answered, calls.load(Ordering::SeqCst)), (2, 3), "nobody was asked in vain");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_fails_trying_again_runs_out() {
+    let scripted = Scripted::new([fail(ErrorKind::Unavailable, Retry::Later(None))]);
+    let calls = scripted.calls();
+    let provider = retrying(scripted);
+    for _ in 0..300 {
+        ask(&provider).await.expect_err("down");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 300 + 100, "500 tokens at 5 each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_in_five_calls_tries_again_at_once() {
+    let scripted = Scripted::new([fail(ErrorKind::Unavailable, Retry::Later(None))]);
+    let calls = scripted.calls();
+    let provider = retrying(scripted);
+    join_all((0..50).map(|_| ask(&provider))).await;
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((53..=80).contains(&calls), "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_else_to_ask_means_no_time_to_save() {
+    let provider = retrying(Scripted::new([Step::After(Duration::from_secs(40), "late".into())]));
+    let patience = Duration::from_secs(55);
+    let last = CallCtx { last: true, ..ctx(patience) };
+    assert_eq!(provider.complete(&last, &request(MODEL, Task::Ask)).await.expect("an answer").text, "late");
+    let began = Instant::now();
+    provider.stream(&ctx(patience), &request(MODEL, Task::Ask)).await.err().expect("somebody else may be quicker");
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+}
+
+#[tokio::test]
+async fn the_disk_remembers_for_the_next_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let supervisor = Supervisor::default();
+    let settings = || {
+        let (folder, ttl) = (folder.path().join("answers"), Duration::from_hours(1));
+        Disk::open(disk::Settings { folder, capacity: 1 << 20, ttl }, &supervisor)
+    };
+    let remembering = |inner: Scripted| -> Provider {
+        let memory = Memory::new(cache::Settings::default(), Some(settings()));
+        Arc::new(Cached::new(Arc::new(inner), memory, supervisor.clone()))
+    };
+    assert!(!ask(&remembering(Scripted::new([say("fine")]))).await.expect("an answer").cached);
+    supervisor.drained(PATIENCE).await;
+    let second = Scripted::new([say("asked anew")]);
+    let calls = second.calls();
+    let answer = ask(&remembering(second)).await.expect("an answer");
+    assert_eq!((answer.text.as_str(), answer.cached, calls.load(Ordering::SeqCst)), ("fine", true, 0));
 }

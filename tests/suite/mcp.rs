@@ -301,7 +301,7 @@ async fn nonsense_is_survived() {
 fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
     let mut gateway = super::gateway("");
     let (kind, key, origin) = ("scripted".into(), KeyState::NotNeeded, Origin::Operator);
-    let backend = Backend { provider, kind, key, origin };
+    let backend = Backend { provider, kind, key, origin, health: super::layers::healthy() };
     gateway.roster.backends = BTreeMap::from([("scripted".to_owned(), backend)]);
     gateway.roster.default = "scripted".into();
     gateway.roster.fallback = Vec::new();
@@ -311,7 +311,7 @@ fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::
 #[tokio::test]
 async fn a_panic_is_answered_and_the_connection_lives_on() {
     let scripted = || Arc::new(Scripted::new([Step::Panic]));
-    let memory = Memory::new(visiongate::layers::cache::Settings::default());
+    let memory = Memory::new(visiongate::layers::cache::Settings::default(), None);
     let cached = Arc::new(Cached::new(scripted(), memory, Supervisor::default()));
     for provider in [scripted() as vision_providers::provider::Provider, cached] {
         let mcp = Mcp::new(Arc::new(over(provider)), Door::Stdio, None);

@@ -18,7 +18,7 @@ use vision_providers::testkit::{Play, Scripted, Step, Then, Upstream, ctx, reque
 use visiongate::gateway::{Ask, Asker};
 use visiongate::intake::Door;
 use visiongate::layers::cache::{self, Cached, Memory};
-use visiongate::layers::limit::{self, Limited};
+use visiongate::layers::limit;
 use visiongate::layers::retry::{self, Retrying};
 use visiongate::layers::validate::Validated;
 use visiongate::supervisor::Supervisor;
@@ -64,7 +64,7 @@ async fn listen(provider: &Provider) -> (Vec<String>, Result<Answer>) {
 }
 
 fn cached(inner: Scripted) -> Provider {
-    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default()), Supervisor::default()))
+    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default(), None), Supervisor::default()))
 }
 
 fn retrying(inner: Scripted) -> Provider {
@@ -103,8 +103,8 @@ async fn a_stream_that_does_not_begin_is_given_up_in_time() {
 
 #[tokio::test]
 async fn a_turn_lasts_as_long_as_its_stream() {
-    let settings = limit::Settings { concurrency: 1, queue: 0 };
-    let provider: Provider = Arc::new(Limited::new(Arc::new(Scripted::new([speak(&["a ", "cat"])])), settings));
+    let settings = limit::Settings { concurrency: 1, queue: 0, requests_per_minute: None };
+    let provider = super::layers::limited(Arc::new(Scripted::new([speak(&["a ", "cat"])])), settings);
     let mut first = provider.stream(&ctx(PATIENCE), &request(MODEL, Task::Ask)).await.expect("a stream");
     assert!(matches!(first.next().await, Some(Ok(Chunk::Delta(_)))));
     assert_eq!(listen(&provider).await.1.expect_err("no turn").kind(), ErrorKind::Overloaded);

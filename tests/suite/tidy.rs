@@ -52,7 +52,7 @@ fn no_file_is_named_after_nothing() {
 }
 
 /// The rooms of the gateway by floor: a room imports from its own floor's siblings only where that is named here.
-const FLOORS: [(&str, u8); 17] = [
+const FLOORS: [(&str, u8); 19] = [
     ("surface", 6),
     ("assemble", 5),
     ("config", 4),
@@ -62,6 +62,8 @@ const FLOORS: [(&str, u8); 17] = [
     ("router", 3),
     ("tasks", 3),
     ("intake", 2),
+    ("health", 1),
+    ("store", 2),
     ("supervisor", 1),
     ("telemetry", 5),
     ("clean", 1),

@@ -19,7 +19,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use vision_providers::adapters::{self, Settings, local as local_adapter};
 use vision_providers::catalog::Catalog;
-use vision_providers::http::VendorHttp;
+use vision_providers::http::{Patience, VendorHttp};
 use vision_providers::provider::Provider;
 use vision_providers::request::ModelId;
 use vision_providers::testkit::Upstream;
@@ -39,6 +39,7 @@ pub(crate) fn settings(base_url: Option<String>, model: Option<&str>) -> Setting
         extra_body: Map::new(),
         model: model.map(ModelId::from),
         models: Vec::new(),
+        patience: Patience::default(),
         local: local_adapter::Settings::default(),
     }
 }

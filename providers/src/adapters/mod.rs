@@ -26,7 +26,7 @@ use crate::adapters::mistral_ocr::MistralOcr;
 use crate::adapters::ollama::Ollama;
 use crate::adapters::pixtral::Pixtral;
 use crate::catalog::{CardSettings, Preset, WireKind};
-use crate::http::{Auth, Endpoint, HttpProvider, VendorHttp};
+use crate::http::{Auth, Endpoint, HttpProvider, Patience, VendorHttp};
 use crate::model::ModelCard;
 use crate::provider::Provider;
 use crate::request::ModelId;
@@ -48,6 +48,7 @@ pub struct Settings {
     /// The default model.
     pub model: Option<ModelId>,
     pub models: Vec<CardSettings>,
+    pub patience: Patience,
     pub local: local::Settings,
 }
 
@@ -88,6 +89,7 @@ fn remote<W: Wire>(
         wire: Arc::new(wire),
         endpoint: Endpoint { base_url, auth, key: settings.key, headers },
         http: http.clone(),
+        patience: settings.patience,
         cards,
         unknown: preset.unknown.clone(),
     }))

@@ -7,6 +7,7 @@ mod endpoint;
 mod streaming;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -17,19 +18,46 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::endpoint::{Auth, Endpoint, VendorHttp};
 use self::streaming::Reading;
+use crate::allowance::{Allowance, allowance};
 use crate::answer::{Answer, AnswerStream};
 use crate::dialect::settled;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::frames::Framing;
 use crate::model::{Date, ModelCard};
 use crate::provider::VisionProvider;
-use crate::request::{CallCtx, ModelId, Output, VisionRequest, is_label};
+use crate::request::{CallCtx, Effort, ModelId, Output, VisionRequest, is_label};
 use crate::wire::{Delivery, Incoming, Outgoing, Wire};
 
 /// The longest error page that is read.
 const LARGEST_ERROR: usize = 64 << 10;
 /// Above this many bytes, writing or reading takes long enough to disturb other calls on the same worker.
 const WORK_INLINE: usize = 64 << 10;
+
+/// How long a stream may say nothing. What is answered in one piece says nothing until its end, so only the deadline
+/// of the call bounds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Before its first event.
+    pub first_byte: Duration,
+    /// Between two events; heartbeats count as life.
+    pub idle: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { first_byte: Duration::from_secs(15), idle: Duration::from_secs(10) }
+    }
+}
+
+impl Patience {
+    /// A model that was asked to think may be silent for as long as it likes.
+    fn for_request(self, req: &VisionRequest) -> Self {
+        if req.sampling.effort == Effort::Least { self } else { Self { first_byte: FOR_EVER, idle: FOR_EVER } }
+    }
+}
+
+/// Longer than any call has time for.
+const FOR_EVER: Duration = Duration::from_hours(24);
 
 /// A wire format at an address, with the cards of the models there.
 #[derive(Debug)]
@@ -38,6 +66,7 @@ pub struct HttpProvider<W> {
     pub wire: Arc<W>,
     pub endpoint: Endpoint,
     pub http: VendorHttp,
+    pub patience: Patience,
     /// Cards of known models, the default first.
     pub cards: Vec<ModelCard>,
     /// The card of a model that is not known: cautious limits, no price.
@@ -91,7 +120,7 @@ impl<W: Wire> HttpProvider<W> {
         let notes = notes.into_iter().map(|note| format!("{}: {note}", req.model));
         let warnings = warning.into_iter().chain(notes).collect();
         let key = self.endpoint.key.clone();
-        Ok(Prepared { warnings, req, card, wrapped: false, doubtful: false, key })
+        Ok(Prepared { warnings, req, card, wrapped: false, doubtful: false, key, allowance: None })
     }
 
     async fn write(&self, prepared: &Prepared, delivery: Delivery, deadline: Instant) -> Result<Outgoing> {
@@ -105,8 +134,14 @@ impl<W: Wire> HttpProvider<W> {
         let mut prepared = self.prepared(req)?;
         let outgoing = self.write(&prepared, delivery, ctx.deadline).await?;
         prepared.wrapped = outgoing.wrapped;
-        let response = self.in_time(ctx.deadline, self.send(outgoing)).await?;
+        let patience = self.patience.for_request(&prepared.req);
+        let head_by = match delivery {
+            Delivery::Whole => ctx.deadline,
+            Delivery::Streamed => ctx.deadline.min(Instant::now() + patience.first_byte),
+        };
+        let response = self.in_time(head_by, self.send(outgoing)).await?;
         let headers = response.headers();
+        prepared.allowance = allowance(headers);
         // The content says what it is: some servers stream unasked, and some do not stream although they were asked to.
         let streams = match (self.wire.framing(), delivery) {
             (Framing::Events, Delivery::Whole) => is(headers, "text/event-stream"),
@@ -116,7 +151,7 @@ impl<W: Wire> HttpProvider<W> {
         if streams && response.status().is_success() {
             let notice = self.wire.notices(&prepared.req, headers);
             let wire = Arc::clone(&self.wire);
-            let reading = Reading::new(wire, &self.id, response, prepared.and(notice), ctx.deadline);
+            let reading = Reading::new(wire, &self.id, response, prepared.and(notice), patience, ctx.deadline);
             return Ok(Reply::Stream(Box::new(reading)));
         }
         let reply = self.in_time(ctx.deadline, self.read(response)).await?;
@@ -287,6 +322,8 @@ struct Prepared {
     /// Something about the answer is in doubt, as the warnings say.
     doubtful: bool,
     key: Option<SecretString>,
+    /// What the vendor still takes, as the head of its reply says.
+    allowance: Option<Allowance>,
 }
 
 impl Prepared {
@@ -298,12 +335,12 @@ impl Prepared {
     /// An error without what vendors echo: the key, and what was asked.
     fn hushed(&self, error: Error) -> Error {
         let said = self.req.texts().filter(|text| !is_label(text)).chain(self.req.system.as_deref());
-        without_key(said.fold(error, Error::without_echo), self.key.as_ref())
+        without_key(said.fold(error, Error::without_echo), self.key.as_ref()).leaving(self.allowance)
     }
 
     /// The answer in the caller's terms, with what there is to say about the request first.
     async fn told(self, answer: Answer, deadline: Instant) -> Result<Answer> {
-        let Self { req, warnings, wrapped, doubtful, .. } = self;
+        let Self { req, warnings, wrapped, doubtful, allowance, .. } = self;
         let mut answer = match &req.output {
             Output::Text => answer,
             // A schema is a stranger's, and so is the answer.
@@ -314,6 +351,7 @@ impl Prepared {
         };
         answer.warnings.splice(0..0, warnings);
         answer.partial |= doubtful;
+        answer.allowance = allowance;
         Ok(answer)
     }
 }

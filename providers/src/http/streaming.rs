@@ -10,15 +10,13 @@ use std::time::Duration;
 use futures_util::stream::unfold;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Prepared, too_long};
+use super::{Patience, Prepared, too_long};
 use crate::answer::{Answer, AnswerStream, Chunk};
 use crate::draft::{Draft, broken_off};
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::frames::{Event, Frames};
 use crate::wire::Wire;
 
-/// The longest silence in the middle of an answer, heartbeats counting as life.
-const IDLE: Duration = Duration::from_secs(30);
 /// The longest wait for the usage once the answer has ended.
 const AFTER_END: Duration = Duration::from_secs(5);
 /// Bytes on the wire: each token travels inside a few hundred of them.
@@ -30,6 +28,7 @@ pub(super) struct Reading<W> {
     id: String,
     response: reqwest::Response,
     prepared: Prepared,
+    patience: Patience,
     deadline: Instant,
     frames: Frames,
     events: VecDeque<Event>,
@@ -50,6 +49,7 @@ impl<W: Wire> Reading<W> {
         id: &str,
         response: reqwest::Response,
         prepared: Prepared,
+        patience: Patience,
         deadline: Instant,
     ) -> Self {
         let frames = Frames::new(wire.framing());
@@ -58,6 +58,7 @@ impl<W: Wire> Reading<W> {
             id: id.to_owned(),
             response,
             prepared,
+            patience,
             deadline,
             frames,
             events: VecDeque::new(),
@@ -137,9 +138,14 @@ impl<W: Wire> Reading<W> {
         }
     }
 
+    /// The longest silence that is waited through now.
+    fn silence(&self) -> Duration {
+        if self.begun { self.patience.idle } else { self.patience.first_byte }
+    }
+
     /// Waits for bytes, or for the end of them.
     async fn receive(&mut self) -> Result<()> {
-        let silent = self.complete_since.map_or_else(|| Instant::now() + IDLE, |since| since + AFTER_END);
+        let silent = self.complete_since.map_or_else(|| Instant::now() + self.silence(), |since| since + AFTER_END);
         let complete = self.complete_since.is_some();
         // Bytes that are always ready would never let a timer speak.
         if Instant::now() >= silent.min(self.deadline) {
@@ -175,7 +181,7 @@ impl<W: Wire> Reading<W> {
         }
         let id = &self.id;
         let why = if silent < self.deadline {
-            format!("nothing came for {} s", IDLE.as_secs())
+            format!("nothing came for {} s", self.silence().as_secs())
         } else {
             "it did not end in time".to_owned()
         };

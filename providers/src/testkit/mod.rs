@@ -27,6 +27,8 @@ pub fn ctx(patience: Duration) -> CallCtx {
         caller: Caller::local(),
         deadline: Instant::now() + patience,
         cache: CacheMode::Use,
+        retries: 2,
+        last: false,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::tokens::{Basis, TokenRule};
 
 /// What happens at one call.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a script is short")]
 pub enum Step {
     Say(Answer),
     Fail(Error),
