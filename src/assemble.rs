@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 use vision_providers::adapters::{self, local};
-use vision_providers::catalog::Catalog;
+use vision_providers::catalog::{Catalog, Preset, WireKind};
 use vision_providers::http::{Auth, Patience, VendorHttp};
 use vision_providers::provider::Provider;
 use vision_providers::request::{ModelId, Task};
@@ -19,7 +20,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::health::Health;
 use crate::intake::fetch::Networks;
 use crate::intake::path::{Hidden, Root, Roots};
-use crate::intake::{self, Intake};
+use crate::intake::{self, FORMATS, Intake};
 use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
 use crate::layers::limit::Limited;
@@ -27,7 +28,8 @@ use crate::layers::observe::Observed;
 use crate::layers::retry::Retrying;
 use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
-use crate::router::plan::{Backend, KeyState, Origin, Roster};
+use crate::router::roster::{Backend, KeyState, Origin, Roster};
+use crate::router::rules::{OneOf, Rule, Strategy, Use};
 use crate::schema;
 use crate::store::disk::{self, Disk};
 use crate::supervisor::Supervisor;
@@ -49,6 +51,8 @@ pub fn gateway(loaded: &Loaded, supervisor: &Supervisor) -> Result<Gateway, Vec<
         rules: config.routes.clone(),
         default: config.default.clone(),
         fallback: config.fallback.clone(),
+        patience: config.retry.longest_wait.0,
+        turns: config.routes.iter().map(|_| AtomicUsize::new(0)).collect(),
     };
     check_names(&roster, &presets, &mut faults);
     check_surfaces(config, &mut faults);
@@ -128,10 +132,11 @@ fn backends(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -
         let Some(settings) = settings(name, provider, config, &found, faults) else { continue };
         match adapters::build(preset, settings, &http) {
             Ok(adapter) => {
+                let tags = tags(provider, preset);
                 let health = Arc::new(Health::new(config.breaker.settings()));
                 let provider = layered(adapter, provider, config, &health, &memory, supervisor);
                 let (kind, key, origin) = (preset.kind.clone(), key_state(found), origin(faults.loaded, name));
-                backends.insert(name.clone(), Backend { provider, kind, key, origin, health });
+                backends.insert(name.clone(), Backend { provider, kind, key, origin, health, tags });
             }
             Err(message) => faults.add(&key, message, None),
         }
@@ -149,6 +154,25 @@ fn memory(config: &Config, supervisor: &Supervisor, faults: &mut Faults<'_>) -> 
     });
     let settings = cache::Settings { capacity: config.cache.capacity.0, ttl };
     Memory::new(settings, disk.map(|settings| Disk::open(settings, supervisor)))
+}
+
+/// What routes can demand of a provider: the operator's words, and whether it is on this machine.
+fn tags(provider: &ProviderConfig, preset: &Preset) -> Vec<String> {
+    let base_url =
+        provider.base_url.as_deref().and_then(|url| Url::parse(url).ok()).or_else(|| preset.base_url.clone());
+    let is_here = preset.wire == WireKind::Local || base_url.as_ref().is_some_and(is_loopback);
+    let mut tags = provider.tags.clone();
+    tags.extend(is_here.then(|| Rule::LOCAL.to_owned()));
+    tags
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// Whether an operator said anything about a provider.
@@ -184,6 +208,10 @@ fn settings(
         return None;
     }
     let before = faults.found.len();
+    if provider.tags.iter().any(|tag| tag == Rule::LOCAL) {
+        let hint = "a provider is `local` by itself when it runs on this machine; choose another word for others";
+        faults.add(&path("tags"), "`local` cannot be given", Some(hint.into()));
+    }
     let base_url = provider.base_url.as_deref().and_then(|url| faults.parsed(&path("base_url"), Url::parse(url)));
     if base_url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
         faults.add(&path("base_url"), "expected an http or https address", None);
@@ -264,15 +292,10 @@ fn check_names(roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
     let mut named = vec![("default".to_owned(), roster.default.clone())];
     named.extend(roster.fallback.iter().map(|name| ("fallback".to_owned(), name.clone())));
     named.extend(roster.aliases.iter().map(|(alias, name)| (format!("aliases.{alias}"), name.clone())));
-    for rule in &roster.rules {
-        named.extend(rule.models.iter().map(|name| ("routes".to_owned(), name.clone())));
-        if rule.models.is_empty() {
-            faults.add("routes", "a rule needs at least one model in `use`", None);
-        }
-        let known = |task: &str| Task::named(task).is_some() || presets.contains_key(task);
-        if let Some(task) = rule.when.task.as_deref().filter(|task| !known(task)) {
-            faults.add("routes", format!("there is no task called `{task}`"), None);
-        }
+    for (index, rule) in roster.rules.iter().enumerate() {
+        let key = format!("routes.{index}");
+        named.extend(rule.choice.models().iter().map(|name| (format!("{key}.use"), name.clone())));
+        check_rule(rule, &key, roster, presets, faults);
     }
     for (key, name) in named {
         let head = roster.aliases.get(&name).unwrap_or(&name).split('/').next().unwrap_or_default().to_owned();
@@ -302,6 +325,35 @@ fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
         if span.0 > cache::LONGEST || span.0.is_zero() {
             faults.add(key, "expected a time above 0 and of at most a year", None);
         }
+    }
+}
+
+fn check_rule(rule: &Rule, key: &str, roster: &Roster, presets: &Presets, faults: &mut Faults<'_>) {
+    let models = rule.choice.models();
+    if models.is_empty() {
+        faults.add(&format!("{key}.use"), "a rule needs at least one model", None);
+    }
+    if let Use::Ranked(ranked) = &rule.choice {
+        let weights = ranked.weights.len();
+        let by_share = ranked.strategy == Strategy::Weighted;
+        if by_share && (weights != models.len() || ranked.weights.iter().all(|weight| *weight == 0)) {
+            faults.add(&format!("{key}.use.weights"), "expected a share for each model, not all of them 0", None);
+        } else if !by_share && weights > 0 {
+            faults.add(&format!("{key}.use.weights"), "only the strategy `weighted` has weights", None);
+        }
+    }
+    let known = |task: &&String| Task::named(task).is_some() || presets.contains_key(*task);
+    for task in rule.when.task.iter().flat_map(OneOf::values).filter(|task| !known(task)) {
+        faults.add(&format!("{key}.when.task"), format!("there is no task called `{task}`"), None);
+    }
+    for format in rule.when.format.iter().flat_map(OneOf::values).filter(|it| !FORMATS.contains(&it.as_str())) {
+        let hint = Some(format!("known are {}", FORMATS.join(", ")));
+        faults.add(&format!("{key}.when.format"), format!("there is no format called `{format}`"), hint);
+    }
+    for tag in
+        rule.demands().filter(|tag| !roster.backends.values().any(|backend| backend.tags.iter().any(|it| it == tag)))
+    {
+        faults.add(&format!("{key}.tags"), format!("no provider has the tag `{tag}`"), None);
     }
 }
 

@@ -14,7 +14,9 @@ use crate::clean;
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Step;
 use crate::intake::{Picture, Ready};
-use crate::router::plan::{Candidate, Plan, Reason, Skipped};
+use crate::router::plan::{Plan, Skipped};
+use crate::router::roster::Candidate;
+use crate::router::rules::Strategy;
 use crate::tasks::Question;
 
 /// What the answer says, by task.
@@ -40,6 +42,8 @@ pub struct Attempt {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     pub rule: String,
+    /// How the rule puts its models in order; `first` is the order in which they are written.
+    pub strategy: Strategy,
     pub attempts: Vec<Attempt>,
     /// Models that were passed over, with the reason.
     pub skipped: Vec<(String, &'static str)>,
@@ -52,6 +56,8 @@ pub struct Route {
 pub(crate) struct Outcome {
     /// Which candidate of the plan.
     pub(crate) index: usize,
+    /// Which other one was still being asked, and was left.
+    pub(crate) overtaken: Option<usize>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) answer: Answer,
     pub(crate) estimate: Option<Estimate>,
@@ -110,7 +116,7 @@ impl Reply {
 /// # Errors
 /// `BAD_UPSTREAM_RESPONSE` when an answer that passed validation is not JSON after all.
 pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Result<Reply> {
-    let Outcome { index, ready, answer, estimate } = outcome;
+    let Outcome { index, overtaken, ready, answer, estimate } = outcome;
     let index = *index;
     let candidate = &plan.candidates[index];
     // A server may call its model something else; then it is the model that was asked whose price is known.
@@ -124,11 +130,16 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
     let usage = answer.usage.or(guessed);
     let cost = if answer.cached { Some(MicroUsd::default()) } else { cost(price, usage.iter().chain(&answer.earlier)) };
     let usage = usage.map(|usage| answer.earlier.iter().fold(usage, |sum, earlier| sum.and(*earlier)));
-    let passed_over = plan.skipped.iter().filter(|skipped| skipped.before <= index);
+    let passed_over = plan.skipped.iter().filter(|skipped| skipped.before.is_some_and(|before| before <= index));
     warnings.extend(passed_over.map(Skipped::warning));
-    if index > 0 {
-        let failed: Vec<String> = plan.candidates[..index].iter().map(Candidate::name).collect();
+    let failed = plan.candidates.iter().take(index).enumerate().filter(|(index, _)| Some(*index) != *overtaken);
+    let failed: Vec<String> = failed.map(|(_, candidate)| candidate.name()).collect();
+    if !failed.is_empty() {
         warnings.push(format!("{} failed: {} answered instead", failed.join(", "), candidate.name()));
+    }
+    if let Some(slower) = overtaken.and_then(|index| plan.candidates.get(index)).map(Candidate::name) {
+        let answered = candidate.name();
+        warnings.push(format!("{slower} was asked too, and left when {answered} answered: its vendor may bill it"));
     }
     if answer.finish == Finish::Length {
         warnings.push("the answer was cut by the token limit: raise `max_output_tokens` to get the rest".into());
@@ -151,7 +162,13 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
         finish,
         cached,
         warnings: warnings.iter().map(|warning| clean::text(warning)).collect(),
-        route: Route { rule: plan.rule.clone(), attempts: Vec::new(), skipped: skipped(plan), estimate: *estimate },
+        route: Route {
+            rule: plan.rule.clone(),
+            strategy: plan.strategy,
+            attempts: Vec::new(),
+            skipped: skipped(plan),
+            estimate: *estimate,
+        },
         images: Vec::new(),
     })
 }
@@ -165,11 +182,7 @@ fn cost<'a>(price: Option<Price>, calls: impl Iterator<Item = &'a Usage>) -> Opt
 }
 
 fn skipped(plan: &Plan) -> Vec<(String, &'static str)> {
-    let reason = |reason: &Reason| match reason {
-        Reason::NoKey(_) => "no_key",
-        Reason::Unable(_) => "unable",
-    };
-    plan.skipped.iter().map(|skipped| (skipped.model.clone(), reason(&skipped.reason))).collect()
+    plan.skipped.iter().map(|skipped| (skipped.model.clone(), skipped.reason.name())).collect()
 }
 
 fn content(question: &Question, answer: &Answer, ready: &[Ready]) -> Result<Content> {

@@ -3,9 +3,11 @@
 //! The shape is checked against a schema made from the types, because a deserialiser stops at the first fault. No
 //! message shows a value: values may be keys.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use figment::{Figment, Source};
+use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
@@ -42,22 +44,93 @@ pub(super) fn check_shape(figment: &Figment, data: &Value) -> (Vec<Fault>, Value
     let mut faults = Vec::new();
     let mut plain = data.clone();
     for error in validator.iter_errors(data) {
-        let path = dotted(error.instance_path().as_str());
-        match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => {
-                let known = known_keys(&schema, error.schema_path().as_str());
-                faults.extend(unexpected.iter().map(|name| unknown_key(figment, &path, name, &known)));
-                if let Some(Value::Object(table)) = plain.pointer_mut(error.instance_path().as_str()) {
-                    table.retain(|name, _| !unexpected.contains(name));
+        for leaf in leaves(&error) {
+            let path = dotted(leaf.pointer);
+            match leaf.what {
+                What::Unknown { keys, schema_path } => {
+                    let known = known_keys(&schema, schema_path);
+                    faults.extend(keys.iter().map(|name| unknown_key(figment, &path, name, &known)));
+                    if let Some(Value::Object(table)) = plain.pointer_mut(leaf.pointer) {
+                        table.retain(|name, _| !keys.contains(name));
+                    }
                 }
-            }
-            kind => {
-                let message = wording(kind, error.instance());
-                faults.push(Fault { place: place(figment, &path), message, hint: hint(&path), key: path });
+                What::Wrong(message) => {
+                    faults.push(Fault { place: place(figment, &path), message, hint: hint(&path), key: path });
+                }
             }
         }
     }
     (faults, plain)
+}
+
+/// What is wrong at one place.
+struct Leaf<'a> {
+    pointer: &'a str,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// Keys that nobody knows, and where the schema of their table stands.
+    Unknown {
+        keys: &'a [String],
+        schema_path: &'a str,
+    },
+    Wrong(String),
+}
+
+/// What lies at the bottom of an error. Where a value may have one of several forms, it is the form that was meant whose
+/// faults are told, and not that there are several.
+fn leaves<'a>(error: &'a ValidationError<'_>) -> Vec<Leaf<'a>> {
+    let pointer = error.instance_path().as_str();
+    let wrong = |message| vec![Leaf { pointer, what: What::Wrong(message) }];
+    let branches = match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let schema_path = error.schema_path().as_str();
+            return vec![Leaf { pointer, what: What::Unknown { keys: unexpected, schema_path } }];
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => context,
+        ValidationErrorKind::Enum { .. } => return wrong(format!("expected one of {}", words(error).join(", "))),
+        kind => return wrong(wording(kind, error.instance())),
+    };
+    let of_another_type = |branch: &&Vec<ValidationError<'_>>| {
+        let is_type = |error: &ValidationError<'_>| matches!(error.kind(), ValidationErrorKind::Type { .. });
+        !branch.iter().any(|error| is_type(error) && error.instance_path().as_str() == pointer)
+    };
+    let meant: Vec<_> = branches.iter().filter(of_another_type).collect();
+    // Forms are told apart by a word: where none has the right one, the words are what there is to tell.
+    match meant.as_slice() {
+        [] => {
+            let types = branches.iter().flatten().filter_map(|error| match error.kind() {
+                ValidationErrorKind::Type { kind } => Some(expected(kind)).filter(|name| !name.is_empty()),
+                _ => None,
+            });
+            let types: BTreeSet<String> = types.collect();
+            let types: Vec<String> = types.into_iter().collect();
+            wrong(format!("expected {}, found {}", types.join(" or "), sort(error.instance())))
+        }
+        [one] => one.iter().flat_map(leaves).collect(),
+        many => {
+            let is_right = |branch: &&&Vec<ValidationError<'_>>| branch.iter().all(|error| words(error).is_empty());
+            if let Some(right) = many.iter().find(is_right) {
+                return right.iter().flat_map(leaves).collect();
+            }
+            let mut of_words = many.iter().flat_map(|branch| branch.iter()).filter(|error| !words(error).is_empty());
+            let pointer = of_words.next().map_or(pointer, |error| error.instance_path().as_str());
+            let words: Vec<&str> = many.iter().flat_map(|branch| branch.iter()).flat_map(words).collect();
+            vec![Leaf { pointer, what: What::Wrong(format!("expected one of {}", words.join(", "))) }]
+        }
+    }
+}
+
+/// The words of which one was expected.
+fn words<'a>(error: &'a ValidationError<'_>) -> Vec<&'a str> {
+    match error.kind() {
+        ValidationErrorKind::Constant { expected_value } => expected_value.as_str().into_iter().collect(),
+        ValidationErrorKind::Enum { options } => {
+            options.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Where a key was set.
@@ -130,10 +203,6 @@ fn wording(kind: &ValidationErrorKind, found: &Value) -> String {
             format!("the key `{}` is missing", property.as_str().unwrap_or_default())
         }
         ValidationErrorKind::Type { kind } => format!("expected {}, found {}", expected(kind), sort(found)),
-        ValidationErrorKind::Enum { options } => {
-            let options: Vec<_> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            format!("expected one of {}", options.join(", "))
-        }
         ValidationErrorKind::Pattern { .. } => "this is not written as expected".into(),
         ValidationErrorKind::Minimum { limit } => format!("expected at least {limit}"),
         ValidationErrorKind::Maximum { limit } => format!("expected at most {limit}"),

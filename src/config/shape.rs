@@ -14,7 +14,7 @@ use vision_providers::catalog::CardSettings;
 use super::units::{Size, Span};
 use crate::health;
 use crate::layers::limit;
-use crate::router::plan::Rule;
+use crate::router::rules::Rule;
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

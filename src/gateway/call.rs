@@ -1,26 +1,27 @@
 //! A request on its way through the candidates of its plan: fitted anew for each, asked of one after the other until one
 //! answers, with an account of what became of all.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use futures_util::future::try_join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
-use vision_providers::answer::{Answer, Chunk, Try};
+use vision_providers::answer::{Answer, AnswerStream, Chunk, Try};
 use vision_providers::error::{Error, ErrorKind};
 use vision_providers::estimate::Estimate;
 use vision_providers::price::MicroUsd;
-use vision_providers::provider::Provider;
 use vision_providers::request::{CallCtx, Message, VisionRequest};
 
-use super::{Ask, Gateway, Opened};
+use super::{Ask, Gateway, Opened, wanted};
 use crate::clean;
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Wish;
 use crate::intake::{Picture, Ready};
 use crate::reply::{Attempt, Outcome};
-use crate::router::plan::{Candidate, Reason, Skipped};
+use crate::router::plan::{Reason, Skipped};
+use crate::router::roster::Candidate;
 use crate::speech::{Listener, Speech};
-use crate::tasks;
 
 /// A request on its way through the candidates.
 pub(super) struct Call<'a> {
@@ -28,10 +29,9 @@ pub(super) struct Call<'a> {
     ask: &'a Ask,
     opened: &'a Opened,
     listener: Option<&'a Listener>,
-    /// Something was passed on to the listener.
-    spoke: bool,
     /// Calls that were made once more.
     retried: usize,
+    failures: Vec<(String, Failure)>,
     pub(super) attempts: Vec<Attempt>,
     /// What was billed for answers of no use, as far as prices are known.
     pub(super) lost: MicroUsd,
@@ -39,75 +39,161 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(super) fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, listener: Option<&'a Listener>) -> Self {
-        let (attempts, lost) = (Vec::new(), MicroUsd::default());
-        Self { gateway, ask, opened, listener, spoke: false, retried: 0, attempts, lost }
+        let (attempts, failures, lost) = (Vec::new(), Vec::new(), MicroUsd::default());
+        Self { gateway, ask, opened, listener, retried: 0, failures, attempts, lost }
+    }
+
+    fn candidate(&self, index: usize) -> &'a Candidate {
+        &self.opened.plan.candidates[index]
     }
 }
 
+/// What became of asking two candidates at once.
+struct Race {
+    /// Who came to an end, in this order: which, when it began, and how it ended.
+    ended: Vec<(usize, Instant, Result<Begun, Stop>)>,
+    /// Who was left when the other one answered, and when it began.
+    left: Option<(usize, Instant)>,
+}
+
+/// A candidate that has answered, or has begun to.
+struct Begun {
+    ready: Vec<Ready>,
+    estimate: Option<Estimate>,
+    said: Said,
+}
+
+enum Said {
+    Whole(Box<Answer>),
+    Beginning(AnswerStream),
+}
+
 impl Call<'_> {
-    /// Tries the candidates in turn. Yields the index of the one that answered.
+    /// Tries the candidates in turn, or two of them at once where the plan says so.
     pub(super) async fn first_answer(&mut self) -> Result<Outcome> {
-        let mut failures: Vec<(String, Failure)> = Vec::new();
-        let Opened { plan, ctx, .. } = self.opened;
-        for (index, candidate) in plan.candidates.iter().enumerate() {
-            let ctx = self.share(ctx, plan.candidates.len() - index);
-            let began = Instant::now();
-            match self.ask_one(&ctx, index, candidate).await {
-                Ok(outcome) => {
-                    let answer = &outcome.answer;
-                    self.note(candidate, &answer.tries, if answer.cached { "cached" } else { "ok" }, began);
-                    return Ok(outcome);
-                }
-                Err(Stop::Input(failure)) => return Err(failure),
-                Err(Stop::Fit(failure)) => {
-                    self.note(candidate, &[], "does_not_fit", began);
-                    failures.push((candidate.name(), failure));
-                }
-                Err(Stop::Backend(error)) => {
-                    self.note(candidate, error.tries(), error.kind().name(), began);
-                    let final_word = !self.moves_on(error.kind()) || self.spoke;
-                    if let Some(price) = candidate.card.price {
-                        self.lost.0 += error.spent().iter().map(|usage| price.of(usage).0).sum::<u64>();
-                    }
-                    failures.push((candidate.name(), error.into()));
-                    if final_word {
-                        break;
-                    }
+        let mut next = 0;
+        if let Some(after) = self.opened.plan.hedge {
+            let Race { ended, left } = self.race(after).await;
+            for (index, began, first_words) in ended {
+                next = next.max(index + 1);
+                let outcome = self.finished(index, first_words).await;
+                if let Some(outcome) = self.settle(index, began, outcome)? {
+                    return Ok(self.leaving(outcome, left));
                 }
             }
         }
-        Err(summed_up(failures, &plan.skipped))
+        for index in next..self.opened.plan.candidates.len() {
+            let began = Instant::now();
+            let first_words = self.begin(index).await;
+            let outcome = self.finished(index, first_words).await;
+            if let Some(outcome) = self.settle(index, began, outcome)? {
+                return Ok(outcome);
+            }
+        }
+        Err(self.summed_up())
+    }
+
+    /// Asks the first, and the second as well when the first takes longer than it usually does.
+    async fn race(&self, after: Duration) -> Race {
+        let began = Instant::now();
+        let first = self.begin(0);
+        tokio::pin!(first);
+        if let Ok(outcome) = timeout(after, &mut first).await {
+            return Race { ended: vec![(0, began, outcome)], left: None };
+        }
+        let later = Instant::now();
+        let second = self.begin(1);
+        tokio::pin!(second);
+        let ((index, outcome), other) = tokio::select! {
+            outcome = &mut first => ((0, outcome), 1),
+            outcome = &mut second => ((1, outcome), 0),
+        };
+        let times = [began, later];
+        if outcome.as_ref().map_or_else(|stop| self.is_final(stop), |_| true) {
+            return Race { ended: vec![(index, times[index], outcome)], left: Some((other, times[other])) };
+        }
+        let last = if other == 0 { first.await } else { second.await };
+        Race { ended: vec![(index, times[index], outcome), (other, times[other], last)], left: None }
+    }
+
+    /// Notes that somebody was left when another one answered.
+    fn leaving(&mut self, outcome: Outcome, left: Option<(usize, Instant)>) -> Outcome {
+        let Some((index, began)) = left else { return outcome };
+        self.note(self.candidate(index), &[], "cancelled", began);
+        Outcome { overtaken: Some(index), ..outcome }
+    }
+
+    /// Takes down how a candidate ended. `None` when somebody else may be asked.
+    fn settle(&mut self, index: usize, began: Instant, outcome: Result<Outcome, Stop>) -> Result<Option<Outcome>> {
+        let candidate = self.candidate(index);
+        let stop = match outcome {
+            Ok(outcome) => {
+                let answer = &outcome.answer;
+                self.note(candidate, &answer.tries, if answer.cached { "cached" } else { "ok" }, began);
+                return Ok(Some(outcome));
+            }
+            Err(stop) => stop,
+        };
+        let is_final = self.is_final(&stop);
+        match stop {
+            Stop::Input(failure) => return Err(failure),
+            Stop::Fit(failure) => {
+                self.note(candidate, &[], "does_not_fit", began);
+                self.failures.push((candidate.name(), failure));
+            }
+            Stop::Backend(error) | Stop::Spoken(error) => {
+                self.note(candidate, error.tries(), error.kind().name(), began);
+                if let Some(price) = candidate.card.price {
+                    self.lost.0 += error.spent().iter().map(|usage| price.of(usage).0).sum::<u64>();
+                }
+                self.failures.push((candidate.name(), error.into()));
+            }
+        }
+        if is_final { Err(self.summed_up()) } else { Ok(None) }
     }
 
     /// What of the time and of the retries one candidate gets, so that those who come after it get something too.
-    fn share(&self, ctx: &CallCtx, candidates_left: usize) -> CallCtx {
+    fn share(&self, index: usize) -> CallCtx {
+        let ctx = &self.opened.ctx;
         let left = ctx.retries.saturating_sub(u32::try_from(self.retried).unwrap_or(u32::MAX));
+        let candidates_left = self.opened.plan.candidates.len() - index;
         let last = candidates_left == 1;
         let deadline = share_of_time(ctx.deadline, candidates_left);
         CallCtx { retries: if last { left } else { left.min(1) }, last, ..ctx.until(deadline) }
     }
 
-    async fn ask_one(&mut self, ctx: &CallCtx, index: usize, candidate: &Candidate) -> Result<Outcome, Stop> {
-        let ready = self.fit(ctx, candidate).await?;
+    /// Asks a candidate, until it has answered or begun to.
+    async fn begin(&self, index: usize) -> Result<Begun, Stop> {
+        let (ctx, candidate) = (self.share(index), self.candidate(index));
+        let ready = self.fit(&ctx, candidate).await?;
         let req = self.request(candidate, &ready);
         let estimate = Estimate::of(&req, &candidate.card);
-        let answer = match self.listener {
-            None => candidate.provider.complete(ctx, &req).await,
-            Some(listener) => {
-                // What one candidate left half said is nothing to the next.
-                let mut speech = Speech::new(listener, req.task);
-                let answer = aloud(&candidate.provider, ctx, &req, &mut speech).await;
-                self.spoke |= speech.has_begun();
-                answer
-            }
+        let said = match self.listener {
+            None => candidate.provider.complete(&ctx, &req).await.map(|answer| Said::Whole(Box::new(answer))),
+            Some(_) => candidate.provider.stream(&ctx, &req).await.map(Said::Beginning),
         };
-        let answer = answer.map_err(Stop::Backend)?;
+        Ok(Begun { ready, estimate, said: said.map_err(Stop::Backend)? })
+    }
+
+    /// Hears out a candidate that has begun to answer.
+    async fn finished(&self, index: usize, begun: Result<Begun, Stop>) -> Result<Outcome, Stop> {
+        let Begun { ready, estimate, said } = begun?;
+        let answer = match (said, self.listener) {
+            (Said::Whole(answer), _) => *answer,
+            (Said::Beginning(stream), Some(listener)) => {
+                // What one candidate left half said is nothing to the next.
+                let mut speech = Speech::new(listener, self.opened.question.task);
+                let heard = aloud(stream, &mut speech, self.opened.ctx.deadline).await;
+                heard.map_err(|error| if speech.has_begun() { Stop::Spoken(error) } else { Stop::Backend(error) })?
+            }
+            (Said::Beginning(_), None) => return Err(Stop::Backend(broken_off())),
+        };
         if let (Some(estimate), Some(usage), false) = (estimate, answer.usage, answer.cached) {
             // Where the two drift apart, a rule of the catalog has gone stale.
-            let (request, model) = (&*ctx.request_id, candidate.name());
+            let (request, model) = (&*self.opened.ctx.request_id, self.candidate(index).name());
             debug!(request, model, estimated = estimate.input_tokens, reported = usage.input_tokens, "input tokens");
         }
-        Ok(Outcome { index, ready, answer, estimate })
+        Ok(Outcome { index, overtaken: None, ready, answer, estimate })
     }
 
     /// The pictures as this candidate should see them.
@@ -140,34 +226,38 @@ impl Call<'_> {
     }
 
     pub(super) fn request(&self, candidate: &Candidate, ready: &[Ready]) -> VisionRequest {
-        let mut sampling = self.ask.sampling.clone();
-        sampling.max_output_tokens.get_or_insert(self.gateway.settings.max_output_tokens);
-        let own = self.ask.system.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        let system = own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING));
         let pictures = ready.iter().map(Ready::part).collect();
         VisionRequest {
             model: candidate.model.clone(),
             task: self.opened.question.task,
-            system: Some(system),
+            system: Some(wanted::system(self.ask)),
             messages: vec![Message::question(pictures, self.opened.question.prompt.clone())],
             output: self.opened.question.output.clone(),
             detail: self.ask.detail,
-            sampling,
+            sampling: wanted::sampling(self.ask, &self.gateway.settings),
         }
     }
 
-    /// Whether another candidate may be asked after such an error. What the caller got wrong, and what a model
-    /// refused, is not carried around until somebody takes it.
-    fn moves_on(&self, kind: ErrorKind) -> bool {
-        match kind {
-            ErrorKind::InvalidRequest
-            | ErrorKind::TooLarge
-            | ErrorKind::Corrupt
-            | ErrorKind::Refused
-            | ErrorKind::Truncated => false,
-            ErrorKind::UnknownModel => self.ask.model.is_none(),
-            _ => true,
+    /// Whether nobody else is asked after this. What the caller got wrong, and what a model refused, is not carried
+    /// around until somebody takes it; and nobody continues what another one has begun to say.
+    fn is_final(&self, stop: &Stop) -> bool {
+        match stop {
+            Stop::Input(_) | Stop::Spoken(_) => true,
+            Stop::Fit(_) => false,
+            Stop::Backend(error) => match error.kind() {
+                ErrorKind::InvalidRequest
+                | ErrorKind::TooLarge
+                | ErrorKind::Corrupt
+                | ErrorKind::Refused
+                | ErrorKind::Truncated => true,
+                ErrorKind::UnknownModel => self.ask.model.is_some(),
+                _ => false,
+            },
         }
+    }
+
+    fn summed_up(&mut self) -> Failure {
+        summed_up(std::mem::take(&mut self.failures), &self.opened.plan.skipped)
     }
 
     fn note(&mut self, candidate: &Candidate, tries: &[Try], outcome: &'static str, began: Instant) {
@@ -186,44 +276,6 @@ impl Call<'_> {
     }
 }
 
-/// Asks, and passes on what is said.
-async fn aloud(
-    provider: &Provider,
-    ctx: &CallCtx,
-    req: &VisionRequest,
-    speech: &mut Speech<'_>,
-) -> Result<Answer, Error> {
-    let mut stream = provider.stream(ctx, req).await?;
-    while let Some(chunk) = stream.next().await {
-        match chunk? {
-            Chunk::Delta(text) => speech.say(&text, ctx.deadline).await,
-            Chunk::End(answer) => {
-                speech.end(ctx.deadline).await;
-                return Ok(*answer);
-            }
-        }
-    }
-    Err(Error::new(ErrorKind::Internal, "the answer broke off inside this program"))
-}
-
-/// Why a candidate did not answer.
-pub(super) enum Stop {
-    /// The images cannot be used: nobody else could either.
-    Input(Failure),
-    /// The images cannot be made to fit this model, or not in the time it was given.
-    Fit(Failure),
-    Backend(Error),
-}
-
-/// Leaves a quarter of the time that remains to those who come after.
-fn share_of_time(deadline: Instant, candidates_left: usize) -> Instant {
-    if candidates_left == 1 {
-        return deadline;
-    }
-    let now = Instant::now();
-    now + deadline.saturating_duration_since(now) * 3 / 4
-}
-
 /// The error of the first candidate, with what became of the others, and who was not asked for want of a key.
 fn summed_up(failures: Vec<(String, Failure)>, skipped: &[Skipped]) -> Failure {
     let mut failures = failures.into_iter();
@@ -233,10 +285,51 @@ fn summed_up(failures: Vec<(String, Failure)>, skipped: &[Skipped]) -> Failure {
     first.message = format!("{name}: {}", first.message);
     for (name, other) in failures {
         first.message = format!("{}; then {name}: {}", first.message, other.message);
+        // Whoever is ready first is worth asking again.
+        first.retryable |= other.retryable;
+        first.retry_after = [first.retry_after, other.retry_after].into_iter().flatten().min();
     }
-    for keyless in skipped.iter().filter(|skipped| matches!(skipped.reason, Reason::NoKey(_))) {
-        first.message = format!("{}; {}", first.message, keyless.warning());
+    for passed_over in skipped.iter().filter(|skipped| !matches!(skipped.reason, Reason::Unable(_))) {
+        first.message = format!("{}; {}", first.message, passed_over.warning());
     }
     first.message = clean::text(&first.message);
     first
+}
+
+/// Passes on what is said.
+async fn aloud(mut stream: AnswerStream, speech: &mut Speech<'_>, deadline: Instant) -> Result<Answer, Error> {
+    while let Some(chunk) = stream.next().await {
+        match chunk? {
+            Chunk::Delta(text) => speech.say(&text, deadline).await,
+            Chunk::End(answer) => {
+                speech.end(deadline).await;
+                return Ok(*answer);
+            }
+        }
+    }
+    Err(broken_off())
+}
+
+fn broken_off() -> Error {
+    Error::new(ErrorKind::Internal, "the answer broke off inside this program")
+}
+
+/// Why a candidate did not answer.
+pub(super) enum Stop {
+    /// The images cannot be used: nobody else could either.
+    Input(Failure),
+    /// The images cannot be made to fit this model, or not in the time it was given.
+    Fit(Failure),
+    Backend(Error),
+    /// The same, after something was passed on to the caller.
+    Spoken(Error),
+}
+
+/// Leaves a quarter of the time that remains to those who come after.
+fn share_of_time(deadline: Instant, candidates_left: usize) -> Instant {
+    if candidates_left == 1 {
+        return deadline;
+    }
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) * 3 / 4
 }

@@ -4,6 +4,7 @@
 //! A gateway never changes; a reload builds another one. Dropping a call cancels it down to the vendor's socket.
 
 mod call;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,15 +13,18 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::info;
-use vision_providers::estimate::Estimate;
+use vision_providers::estimate::{Estimate, Outline};
 use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling};
+use vision_providers::wire::Delivery;
 
 use self::call::{Call, Stop};
+use self::wanted::{shown, wanted};
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Region;
 use crate::intake::{Door, Intake, Picture, Ready};
 use crate::reply::{ImageAccount, Reply, account, compose};
-use crate::router::plan::{Plan, Roster, Wanted};
+use crate::router::plan::{Fallback, Plan};
+use crate::router::roster::{Candidate, Roster};
 use crate::speech::Listener;
 use crate::tasks::{self, Presets, Question};
 
@@ -36,6 +40,9 @@ pub struct Ask {
     pub task: Option<String>,
     pub schema: Option<Arc<Value>>,
     pub model: Option<String>,
+    pub fallback: Fallback,
+    /// Whether the places of text are wanted too, which few models know.
+    pub boxes: bool,
     pub detail: Detail,
     pub region: Option<Region>,
     pub system: Option<String>,
@@ -114,7 +121,8 @@ impl Gateway {
         request_id: Arc<str>,
     ) -> Result<Reply> {
         let began = Instant::now();
-        let opened = self.open(ask, asker, request_id).await?;
+        let delivery = if listener.is_some() { Delivery::Streamed } else { Delivery::Whole };
+        let opened = self.open(ask, asker, request_id, delivery).await?;
         let mut call = Call::new(self, ask, &opened, listener);
         let outcome = call.first_answer().await?;
         let (attempts, lost) = (call.attempts, call.lost);
@@ -132,7 +140,7 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
     pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
-        let opened = self.open(ask, asker, "foresee".into()).await?;
+        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole).await?;
         let call = Call::new(self, ask, &opened, None);
         let mut foreseen = Vec::new();
         let passed_over = opened
@@ -149,21 +157,33 @@ impl Gateway {
                 }),
                 Err(Stop::Fit(failure)) => Err(failure),
                 Err(Stop::Input(failure)) => return Err(failure),
-                Err(Stop::Backend(error)) => return Err(error.into()),
+                Err(Stop::Backend(error) | Stop::Spoken(error)) => return Err(error.into()),
             };
             foreseen.push(Foreseen { model: candidate.name(), prospect, note });
         }
         Ok(foreseen)
     }
 
+    /// Who would be asked in which order, why others would not, and what it would take. Nobody is asked, and no image is
+    /// made to fit.
+    ///
+    /// # Errors
+    /// The codes of bad input and of plans that nobody is left in.
+    pub async fn explain(&self, ask: &Ask, asker: &Asker, delivery: Delivery) -> Result<Explained> {
+        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery).await?;
+        let estimate =
+            |candidate: &Candidate| Estimate::from_outline(&outline.fitted(&candidate.card), &candidate.card);
+        let estimates = plan.candidates.iter().map(estimate).collect();
+        Ok(Explained { plan, estimates })
+    }
+
     /// Everything that comes before asking somebody.
-    async fn open(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>) -> Result<Opened> {
+    async fn open(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>, delivery: Delivery) -> Result<Opened> {
         let deadline = Instant::now() + self.settings.total;
         check(ask)?;
         let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
-        let wanted =
-            Wanted { model: ask.model.as_deref(), name: &question.name, task: question.task, images: ask.images.len() };
-        let plan = self.roster.plan(wanted)?;
+        let wanted = wanted(ask, asker, &question, &self.settings, delivery);
+        self.roster.check(&wanted)?;
         let ctx = CallCtx {
             request_id,
             caller: asker.caller.clone(),
@@ -174,12 +194,23 @@ impl Gateway {
         };
         let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
         let pictures = try_join_all(opening).await?;
-        Ok(Opened { question, plan, pictures, ctx })
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        let wanted = shown(wanted, &pictures, ask.region.as_ref(), time_left);
+        let plan = self.roster.plan(&wanted)?;
+        let outline = wanted.outline;
+        Ok(Opened { question, plan, outline, pictures, ctx })
     }
 }
 
 fn accounts(pictures: &[Picture], ready: &[Ready]) -> Vec<ImageAccount> {
     pictures.iter().zip(ready).map(|(picture, ready)| account(picture, ready)).collect()
+}
+
+/// A plan, and what each of its candidates would take, where that can be told.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    pub plan: Plan,
+    pub estimates: Vec<Option<Estimate>>,
 }
 
 /// What asking one candidate would take.
@@ -205,6 +236,7 @@ pub struct Prospect {
 struct Opened {
     question: Question,
     plan: Plan,
+    outline: Outline,
     pictures: Vec<Picture>,
     ctx: CallCtx,
 }

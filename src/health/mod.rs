@@ -142,12 +142,14 @@ struct State {
 struct Model {
     breaker: Breaker,
     latencies: Latencies,
+    /// Calls in the air.
+    calls: u32,
     last_used: Instant,
 }
 
 impl Model {
     fn new(now: Instant) -> Self {
-        Self { breaker: Breaker::new(now), latencies: Latencies::default(), last_used: now }
+        Self { breaker: Breaker::new(now), latencies: Latencies::default(), calls: 0, last_used: now }
     }
 }
 
@@ -228,6 +230,7 @@ impl Health {
             state.account.abandoned(now);
             return Err(Rest { cause: Cause::Failing, left });
         }
+        state.model(model, now).calls += 1;
         drop(state);
         Ok(Pass { health: Arc::clone(self), model: model.clone(), began: now, settled: false })
     }
@@ -244,6 +247,12 @@ impl Health {
     pub fn usual_worst(&self, model: &ModelId) -> Option<Duration> {
         let now = Instant::now();
         self.state().models.get(model).and_then(|model| model.latencies.usual_worst(now))
+    }
+
+    /// Whether a call to this model is in the air.
+    #[must_use]
+    pub fn is_being_asked(&self, model: &ModelId) -> bool {
+        self.state().models.get(model).is_some_and(|model| model.calls > 0)
     }
 
     /// What went wrong last.
@@ -370,11 +379,13 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        let now = Instant::now();
+        let mut state = self.health.state();
+        let model = state.model(&self.model, now);
+        model.calls = model.calls.saturating_sub(1);
         if !self.settled {
-            let now = Instant::now();
-            let mut state = self.health.state();
+            model.breaker.abandoned(now);
             state.account.abandoned(now);
-            state.model(&self.model, now).breaker.abandoned(now);
         }
     }
 }

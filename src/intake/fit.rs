@@ -44,6 +44,12 @@ impl Region {
         Ok(Self { left, top, right, bottom })
     }
 
+    /// Its width and height in an image of this size.
+    pub(super) fn size_in(&self, width: u32, height: u32) -> (u32, u32) {
+        let Rect { left, top, right, bottom } = self.in_pixels(width, height);
+        (right - left, bottom - top)
+    }
+
     fn in_pixels(&self, width: u32, height: u32) -> Rect {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a fraction of the side")]
         let edge = |fraction: f64, side: u32| (fraction * f64::from(side)).round() as u32;

@@ -26,7 +26,7 @@ use vision_providers::request::Part;
 use crate::failure::{Code, Failure, Result};
 use crate::intake::decode::Header;
 use crate::intake::fetch::{Fetcher, Networks};
-use crate::intake::fit::{Fitted, Wish};
+use crate::intake::fit::{Fitted, Region, Wish};
 use crate::intake::path::{PathPolicy, Roots};
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
@@ -74,6 +74,9 @@ enum Content {
     Document,
 }
 
+/// The formats that pictures have.
+pub const FORMATS: [&str; 7] = ["jpeg", "png", "webp", "gif", "tiff", "bmp", "pdf"];
+
 /// A picture as it will be sent.
 #[derive(Debug, Clone)]
 pub enum Ready {
@@ -120,6 +123,23 @@ impl Picture {
             Content::Image(header) => Some((header.width, header.height)),
             Content::Document => None,
         }
+    }
+
+    /// Width and height in pixels of what a model is shown of it, before it is made to fit.
+    #[must_use]
+    pub fn shown(&self, region: Option<&Region>) -> Option<(u32, u32)> {
+        let (width, height) = self.size()?;
+        Some(region.map_or((width, height), |region| region.size_in(width, height)))
+    }
+
+    /// A number that is the same for the same file, whatever it is called.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        const HEAD: usize = 256 << 10;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.bytes.len().to_le_bytes());
+        hasher.update(self.bytes.get(..HEAD).unwrap_or(&self.bytes));
+        hasher.finalize().as_bytes().iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
     }
 
     /// Encoded bytes of the original.

@@ -1,102 +1,60 @@
 //! The plan of a request: candidates in the order they will be tried, and those that were passed over, with reasons.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use serde::Deserialize;
-use vision_providers::model::ModelCard;
-use vision_providers::provider::Provider;
-use vision_providers::request::{ModelId, Task};
+use vision_providers::estimate::{Estimate, Outline};
+use vision_providers::request::Task;
 
+use super::roster::{Candidate, KeyState, Roster};
+use super::rules::{Rule, Strategy, Use};
+use super::strategy;
 use crate::failure::{Code, Failure, Result};
-use crate::health::Health;
-
-/// A configured provider, and whether it can be asked at all.
-#[derive(Debug, Clone)]
-pub struct Backend {
-    pub provider: Provider,
-    /// What the configuration calls its kind.
-    pub kind: String,
-    pub key: KeyState,
-    /// Where its settings come from.
-    pub origin: Origin,
-    /// What its calls came to lately.
-    pub health: Arc<Health>,
-}
-
-/// Who configured a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The operator, or at least they said something about it.
-    Operator,
-    /// It is as it was shipped.
-    Shipped,
-}
-
-/// Whether a provider has the key that it needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyState {
-    /// It asks for none.
-    NotNeeded,
-    Present,
-    /// It asks for one and has none; where it was looked for.
-    Missing(String),
-}
-
-/// One of the operator's rules.
-#[derive(Debug, Clone, PartialEq, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// All of these must hold.
-    #[serde(default)]
-    pub when: When,
-    /// Models to ask, in this order.
-    #[serde(rename = "use")]
-    pub models: Vec<String>,
-}
-
-/// Conditions of a rule; what is absent always holds.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct When {
-    pub task: Option<String>,
-}
-
-/// Everything that planning needs to know; it does not change while a gateway lives.
-#[derive(Debug, Clone)]
-pub struct Roster {
-    pub backends: BTreeMap<String, Backend>,
-    pub aliases: BTreeMap<String, String>,
-    pub rules: Vec<Rule>,
-    pub default: String,
-    pub fallback: Vec<String>,
-}
+use crate::health::{Cause, Rest};
 
 /// What a request is, as far as planning goes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// The model that the caller named, if any.
     pub model: Option<&'a str>,
+    /// Whether somebody else may answer when the chosen one cannot.
+    pub fallback: Fallback,
     /// The task's name, which rules match on.
     pub name: &'a str,
     pub task: Task,
+    pub caller: &'a str,
+    pub schema: bool,
+    pub streamed: bool,
+    /// The places of text are wanted too.
+    pub boxes: bool,
+    /// Images and documents.
     pub images: usize,
+    /// Encoded bytes of all of them.
+    pub bytes: usize,
+    /// Encoded bytes of each document.
+    pub documents: Vec<usize>,
+    pub formats: Vec<&'static str>,
+    pub outline: Outline,
+    /// Of the images: what is the same for the same images.
+    pub mark: u64,
+    pub time_left: Duration,
 }
 
-/// A model that may be asked.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    pub provider: Provider,
-    pub model: ModelId,
-    pub card: ModelCard,
-}
-
-impl Candidate {
-    /// `provider/model`, as routes show it.
-    #[must_use]
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.provider.id(), self.model)
+impl Wanted<'_> {
+    /// Pixels of the largest image.
+    pub(super) fn largest(&self) -> u64 {
+        let pixels = |(width, height): &(u32, u32)| u64::from(*width) * u64::from(*height);
+        self.outline.sizes.iter().map(pixels).max().unwrap_or(0)
     }
+}
+
+/// Whether somebody else may answer when the chosen one cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fallback {
+    /// Those of the configuration.
+    #[default]
+    Auto,
+    Never,
 }
 
 /// A model that is not asked, and why.
@@ -104,8 +62,8 @@ impl Candidate {
 pub struct Skipped {
     pub model: String,
     pub reason: Reason,
-    /// How many candidates come before it in the order of preference.
-    pub before: usize,
+    /// How many candidates come before it in the order of preference; `None` when nobody asked for it in particular.
+    pub before: Option<usize>,
 }
 
 /// Why a model is not asked.
@@ -115,16 +73,36 @@ pub enum Reason {
     NoKey(String),
     /// It cannot do what is asked.
     Unable(String),
+    /// A rule keeps such requests away from it; the tag that it lacks.
+    Kept(String),
+    /// It is left alone for a while.
+    Resting(Rest),
+}
+
+impl Reason {
+    /// The name used in routes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoKey(_) => "no_key",
+            Self::Unable(_) => "unable",
+            Self::Kept(_) => "kept",
+            Self::Resting(rest) => rest.cause.name(),
+        }
+    }
 }
 
 impl Skipped {
     /// One sentence for the caller.
     #[must_use]
     pub fn warning(&self) -> String {
-        match &self.reason {
-            Reason::NoKey(place) => format!("{} was not asked: it has no key ({place} is not set)", self.model),
-            Reason::Unable(why) => format!("{} was not asked: {why}", self.model),
-        }
+        let why = match &self.reason {
+            Reason::NoKey(place) => format!("it has no key ({place} is not set)"),
+            Reason::Unable(why) => why.clone(),
+            Reason::Kept(tag) => format!("a rule keeps such images with providers that are `{tag}`"),
+            Reason::Resting(rest) => rest.why(),
+        };
+        format!("{} was not asked: {why}", self.model)
     }
 }
 
@@ -135,125 +113,238 @@ pub struct Plan {
     pub requested: String,
     /// Which rule chose: `request`, `routes[N]` or `default`.
     pub rule: String,
+    pub strategy: Strategy,
+    /// Tags that every candidate has, because rules demand it.
+    pub demands: Vec<String>,
     pub candidates: Vec<Candidate>,
     pub skipped: Vec<Skipped>,
+    /// How long the first is waited for before the second is asked as well.
+    pub hedge: Option<Duration>,
+}
+
+/// A model that has not shown its usual worst yet is waited for so long before another one is asked as well.
+const UNKNOWN_WORST: Duration = Duration::from_secs(5);
+
+/// What decides for a request.
+struct Choice<'a> {
+    rule: Option<(usize, &'a Rule)>,
+    names: Vec<&'a str>,
+    strategy: Strategy,
 }
 
 impl Roster {
+    /// Whether a request can be planned at all, as far as that can be said before its images are there.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn check(&self, wanted: &Wanted<'_>) -> Result<()> {
+        let choice = self.choice(wanted);
+        if let Some(name) = choice.names.first().filter(|_| choice.rule.is_none()) {
+            self.resolve(name)?;
+        }
+        if self.rules.iter().any(Rule::looks_at_pictures) {
+            return Ok(());
+        }
+        self.sorted(wanted, &choice, 0).map(drop)
+    }
+
     /// Plans a request.
     ///
     /// # Errors
     /// `MODEL_NOT_FOUND` when the caller names what does not exist, `CAPABILITY_MISSING` when nobody can do it,
-    /// `NO_PROVIDER` when somebody could but for a key.
-    pub fn plan(&self, wanted: Wanted<'_>) -> Result<Plan> {
-        let (rule, first) = self.choice(wanted);
-        let requested = first.first().cloned().unwrap_or_else(|| self.default.clone());
-        let mut plan = Plan { requested, rule, candidates: Vec::new(), skipped: Vec::new() };
-        let mut seen = Vec::new();
-        for name in first.iter().chain(&self.fallback) {
-            let candidate = self.resolve(name)?;
-            let full = candidate.name();
-            if seen.contains(&full) {
-                continue;
-            }
-            match self.fitness(&candidate, wanted) {
-                None => plan.candidates.push(candidate),
-                Some(reason) => {
-                    let before = plan.candidates.len();
-                    plan.skipped.push(Skipped { model: full.clone(), reason, before });
-                }
-            }
-            seen.push(full);
-        }
-        if plan.candidates.is_empty() { Err(nobody(&plan, wanted)) } else { Ok(plan) }
+    /// `FORBIDDEN` when those who could are kept out by a rule, `NO_PROVIDER` when somebody could but for a key or for
+    /// being left alone now.
+    pub fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan> {
+        let choice = self.choice(wanted);
+        let counter = choice.rule.and_then(|(index, _)| self.turns.get(index));
+        let turn = counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
+        self.sorted(wanted, &choice, turn)
     }
 
-    /// Whether a provider can be expected to be there: it has its key, or somebody who needs none was told of. A server
-    /// that is shipped with the configuration, and to which nothing leads, need not exist.
-    #[must_use]
-    pub fn expects(&self, name: &str) -> bool {
-        let Some(backend) = self.backends.get(name) else { return false };
-        match (&backend.key, backend.origin) {
-            (KeyState::Missing(_), _) => false,
-            (KeyState::Present, _) | (KeyState::NotNeeded, Origin::Operator) => true,
-            (KeyState::NotNeeded, Origin::Shipped) => self.mentions(name),
-        }
-    }
-
-    /// Whether the configuration leads to this provider by itself, and not only when a caller names it.
-    fn mentions(&self, provider: &str) -> bool {
-        let rules = self.rules.iter().flat_map(|rule| &rule.models);
-        let names = [&self.default].into_iter().chain(&self.fallback).chain(self.aliases.values()).chain(rules);
-        names.into_iter().any(|name| self.resolve(name).is_ok_and(|candidate| candidate.provider.id() == provider))
-    }
-
-    fn choice(&self, wanted: Wanted<'_>) -> (String, Vec<String>) {
-        if let Some(model) = wanted.model {
-            return ("request".into(), vec![model.to_owned()]);
-        }
-        let matches = |rule: &&Rule| rule.when.task.as_ref().is_none_or(|task| task == wanted.name);
-        match self.rules.iter().enumerate().find(|(_, rule)| matches(rule)) {
-            Some((index, rule)) => (format!("routes[{index}]"), rule.models.clone()),
-            None => ("default".into(), vec![self.default.clone()]),
-        }
-    }
-
-    /// Finds what a name means: an alias, a provider, or `provider/model`.
-    ///
-    /// # Errors
-    /// `MODEL_NOT_FOUND`, with the names that come nearest.
-    pub fn resolve(&self, name: &str) -> Result<Candidate> {
-        // An alias may name an alias; one that leads in a circle ends as a name that nothing has.
-        let target = (0..8).fold(name, |name, _| self.aliases.get(name).map_or(name, String::as_str));
-        let (provider, model) = match target.split_once('/') {
-            Some((provider, model)) => (provider, Some(model)),
-            None => (target, None),
+    fn sorted(&self, wanted: &Wanted<'_>, choice: &Choice<'_>, turn: usize) -> Result<Plan> {
+        let mut plan = Plan {
+            requested: String::new(),
+            rule: match choice.rule {
+                Some((index, _)) => format!("routes[{index}]"),
+                None if wanted.model.is_some() => "request".into(),
+                None => "default".into(),
+            },
+            strategy: choice.strategy,
+            demands: self.demands(wanted),
+            candidates: Vec::new(),
+            skipped: Vec::new(),
+            hedge: None,
         };
-        let backend = self.backends.get(provider).ok_or_else(|| self.not_found(name))?;
-        let default = || backend.provider.models().first().map(|card| card.id.clone());
-        let model = model.map(ModelId::from).or_else(default).ok_or_else(|| self.not_found(name))?;
-        let card = backend.provider.card(model.as_str());
-        Ok(Candidate { provider: backend.provider.clone(), model, card })
+        let mut able = Vec::new();
+        for (index, name) in choice.names.iter().enumerate() {
+            self.consider(name, wanted, &mut plan, &mut able, weight(choice, index))?;
+        }
+        plan.candidates = strategy::rank(choice.strategy, able, wanted, turn);
+        let first = plan.candidates.first().map(Candidate::name).filter(|_| choice.strategy != Strategy::First);
+        let asked = wanted.model.map(str::to_owned).or(first);
+        plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
+        if wanted.fallback == Fallback::Auto {
+            let mut able = Vec::new();
+            for name in &self.fallback {
+                self.consider(name, wanted, &mut plan, &mut able, 0)?;
+            }
+            plan.candidates.extend(able.into_iter().map(|(candidate, _)| candidate));
+        }
+        self.leave_alone_who_rests(wanted, &mut plan);
+        if plan.candidates.is_empty() {
+            return Err(nobody(&plan, wanted));
+        }
+        if choice.strategy == Strategy::Hedged && plan.candidates.len() > 1 {
+            let first = plan.candidates.first();
+            let worst = first.and_then(|first| first.health.usual_worst(&first.model));
+            plan.hedge = Some(worst.unwrap_or(UNKNOWN_WORST));
+        }
+        Ok(plan)
     }
 
-    fn fitness(&self, candidate: &Candidate, wanted: Wanted<'_>) -> Option<Reason> {
-        let key = self.backends.get(candidate.provider.id()).map(|backend| &backend.key);
-        if let Some(KeyState::Missing(place)) = key {
+    /// Puts a model among those who are able, or among those who are not asked.
+    fn consider(
+        &self,
+        name: &str,
+        wanted: &Wanted<'_>,
+        plan: &mut Plan,
+        able: &mut Vec<(Candidate, u32)>,
+        weight: u32,
+    ) -> Result<()> {
+        let candidate = self.resolve(name)?;
+        let full = candidate.name();
+        let known = plan.candidates.iter().chain(able.iter().map(|(candidate, _)| candidate)).map(Candidate::name);
+        if known.chain(plan.skipped.iter().map(|it| it.model.clone())).any(|known| known == full) {
+            return Ok(());
+        }
+        match self.unfitness(&candidate, wanted, &plan.demands) {
+            None => able.push((candidate, weight)),
+            Some(reason) => {
+                // Of many that were offered, nobody asked for this one.
+                let particular = plan.strategy == Strategy::First || !plan.candidates.is_empty();
+                let before = particular.then_some(plan.candidates.len() + able.len());
+                plan.skipped.push(Skipped { model: full, reason, before });
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_alone_who_rests(&self, wanted: &Wanted<'_>, plan: &mut Plan) {
+        let particular = plan.strategy == Strategy::First;
+        let mut kept = Vec::new();
+        for candidate in plan.candidates.drain(..) {
+            match candidate.health.rest(&candidate.model) {
+                // A little patience is cheaper than another model.
+                Some(rest) if rest.cause != Cause::Throttled || rest.left > self.patience.min(wanted.time_left) => {
+                    let before = particular.then_some(kept.len());
+                    plan.skipped.push(Skipped { model: candidate.name(), reason: Reason::Resting(rest), before });
+                }
+                _ => kept.push(candidate),
+            }
+        }
+        plan.candidates = kept;
+    }
+
+    /// The first rule that chooses, else the name that was asked for, else the default.
+    fn choice<'a>(&'a self, wanted: &Wanted<'a>) -> Choice<'a> {
+        let chooses = |rule: &Rule| rule.chooses(wanted.model) && rule.is_about(wanted, || self.cost(wanted));
+        if let Some((index, rule)) = self.rules.iter().enumerate().find(|(_, rule)| chooses(rule)) {
+            let names = rule.choice.models().iter().map(String::as_str).collect();
+            return Choice { rule: Some((index, rule)), names, strategy: rule.choice.strategy() };
+        }
+        let names = vec![wanted.model.unwrap_or(&self.default)];
+        Choice { rule: None, names, strategy: Strategy::First }
+    }
+
+    /// The tags that rules about this request demand, whoever chooses.
+    fn demands(&self, wanted: &Wanted<'_>) -> Vec<String> {
+        let named = |rule: &Rule| rule.when.model.is_none() || rule.chooses(wanted.model);
+        let about = |rule: &&Rule| {
+            named(rule) && rule.demands().next().is_some() && rule.is_about(wanted, || self.cost(wanted))
+        };
+        let mut demands: Vec<String> =
+            self.rules.iter().filter(about).flat_map(Rule::demands).map(str::to_owned).collect();
+        demands.sort();
+        demands.dedup();
+        demands
+    }
+
+    /// US dollars that a request is likely to cost at the model that was asked for, or at the default.
+    fn cost(&self, wanted: &Wanted<'_>) -> Option<f64> {
+        let named = wanted.model.filter(|name| !self.rules.iter().any(|rule| rule.names(name)));
+        let candidate = self.resolve(named.unwrap_or(&self.default)).ok()?;
+        let estimate = Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?;
+        Some(estimate.likely?.dollars())
+    }
+
+    fn unfitness(&self, candidate: &Candidate, wanted: &Wanted<'_>, demands: &[String]) -> Option<Reason> {
+        let backend = self.backends.get(candidate.provider.id())?;
+        if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
+            return Some(Reason::Kept(lacking.clone()));
+        }
+        if let KeyState::Missing(place) = &backend.key {
             return Some(Reason::NoKey(place.clone()));
         }
-        let card = &candidate.card;
-        if !card.tasks.contains(&wanted.task) {
-            return Some(Reason::Unable(format!("it cannot do the task `{}`", wanted.task.name())));
-        }
-        let most = card.limits.max_images;
-        (wanted.images > most).then(|| Reason::Unable(format!("it takes at most {most} images, not {}", wanted.images)))
-    }
-
-    fn not_found(&self, name: &str) -> Failure {
-        let known: Vec<&str> = self.aliases.keys().chain(self.backends.keys()).map(String::as_str).collect();
-        let head = name.split('/').next().unwrap_or(name);
-        let near =
-            known.iter().filter(|known| strsim::damerau_levenshtein(known, head) <= 2).copied().collect::<Vec<_>>();
-        let advice = if near.is_empty() {
-            format!("name a model as provider/model, provider or alias; known are {}", known.join(", "))
-        } else {
-            format!("did you mean {}?", near.join(" or "))
-        };
-        Failure::new(Code::ModelNotFound, format!("there is no model called `{name}`")).advise(advice)
+        inability(candidate, wanted).map(Reason::Unable)
     }
 }
 
-fn nobody(plan: &Plan, wanted: Wanted<'_>) -> Failure {
+fn weight(choice: &Choice<'_>, index: usize) -> u32 {
+    match choice.rule.map(|(_, rule)| &rule.choice) {
+        Some(Use::Ranked(ranked)) => ranked.weights.get(index).copied().unwrap_or(1),
+        _ => 1,
+    }
+}
+
+/// What of a request is beyond a model, if anything is.
+fn inability(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
+    let card = &candidate.card;
+    let limits = &card.limits;
+    if !card.tasks.contains(&wanted.task) {
+        return Some(format!("it cannot do the task `{}`", wanted.task.name()));
+    }
+    if wanted.images > limits.max_images {
+        return Some(format!("it takes at most {} images, not {}", limits.max_images, wanted.images));
+    }
+    if wanted.boxes && !card.boxes {
+        return Some("it cannot say where text stands".into());
+    }
+    if !wanted.documents.is_empty() && limits.max_document_bytes == 0 {
+        return Some("it takes images, not PDF documents".into());
+    }
+    if wanted.documents.iter().any(|bytes| *bytes > limits.max_document_bytes) {
+        return Some(format!("it takes documents of at most {} bytes", limits.max_document_bytes));
+    }
+    if wanted.documents.iter().sum::<usize>() > limits.max_total_bytes {
+        return Some(format!("it takes documents of at most {} bytes together", limits.max_total_bytes));
+    }
+    let context = limits.context?;
+    let estimate = Estimate::from_outline(&wanted.outline.fitted(card), card)?;
+    let tokens = estimate.input_tokens;
+    (tokens > context).then(|| format!("it takes at most {context} tokens, and this would be about {tokens}"))
+}
+
+fn nobody(plan: &Plan, wanted: &Wanted<'_>) -> Failure {
     let reasons: Vec<String> = plan.skipped.iter().map(Skipped::warning).collect();
+    let message = format!("nobody can do the task `{}` now: {}", wanted.name, reasons.join("; "));
+    let rests = plan.skipped.iter().filter_map(|skipped| match &skipped.reason {
+        Reason::Resting(rest) => Some(rest.left),
+        _ => None,
+    });
+    if let Some(soonest) = rests.min() {
+        let failure = Failure::new(Code::NoProvider, message).advise("try again later, or choose another model");
+        return Failure { retry_after: Some(soonest), ..failure.retryable() };
+    }
     let missing = plan.skipped.iter().find_map(|skipped| match &skipped.reason {
         Reason::NoKey(place) => Some(place),
-        Reason::Unable(_) => None,
+        _ => None,
     });
-    let message = format!("nobody can do the task `{}`: {}", wanted.name, reasons.join("; "));
-    match missing {
-        Some(place) => Failure::new(Code::NoProvider, message).advise(format!("the operator has to set {place}")),
-        None => {
-            Failure::new(Code::CapabilityMissing, message).advise("choose another model, or the tasks describe or ocr")
-        }
+    if let Some(place) = missing {
+        return Failure::new(Code::NoProvider, message).advise(format!("the operator has to set {place}"));
     }
+    if plan.skipped.iter().all(|skipped| matches!(skipped.reason, Reason::Kept(_))) {
+        let advice = format!("name a model of a provider that is `{}`", plan.demands.join("` and `"));
+        return Failure::new(Code::Forbidden, message).advise(advice);
+    }
+    Failure::new(Code::CapabilityMissing, message).advise("choose another model, or the tasks describe or ocr")
 }

@@ -1,61 +1,22 @@
 //! The command that asks one question about images: its arguments, and how its answer is shown.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use clap::ValueEnum;
-use serde_json::Value;
 use tokio::sync::mpsc;
-use vision_providers::request::{CacheMode, Caller, Detail, Effort, Sampling};
+use vision_providers::request::Caller;
 
 use crate::failure::{Code, Failure};
 use crate::gateway::{Ask, Asker, Foreseen, Gateway, Prospect};
 use crate::intake::Door;
-use crate::intake::fit::Region;
 use crate::reply::Reply;
 use crate::surface::answer;
 use crate::surface::cli::{print, print_json, print_piece, tell};
+use crate::surface::question::{QuestionArgs, show_failure};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A path, file:// URI, https:// URL, data: URI, or - for standard input
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-    /// The question
-    #[arg(short, long)]
-    prompt: Option<String>,
-    /// describe, ocr, ask, extract, or a task of the configuration
-    #[arg(short, long)]
-    task: Option<String>,
-    /// A file with the JSON schema that the answer must follow
-    #[arg(long, value_name = "FILE")]
-    schema: Option<PathBuf>,
-    /// A provider, provider/model or alias
-    #[arg(short, long)]
-    model: Option<String>,
-    /// How closely to look
-    #[arg(long, value_enum, default_value_t = DetailArg::Auto)]
-    detail: DetailArg,
-    /// A part of the image, in fractions of its width and height
-    #[arg(long, value_name = "X0,Y0,X1,Y1", value_delimiter = ',', allow_hyphen_values = true)]
-    region: Option<Vec<f64>>,
-    /// Standing instructions for the model
-    #[arg(long, value_name = "TEXT")]
-    system: Option<String>,
-    #[arg(long, value_name = "N")]
-    temperature: Option<f64>,
-    /// The most tokens that the answer may have
-    #[arg(long, value_name = "N")]
-    max_tokens: Option<u32>,
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    seed: Option<i64>,
-    /// What to do with remembered answers
-    #[arg(long, value_enum)]
-    cache: Option<CacheArg>,
-    /// How hard the model should think, where it can choose; as little as it can when absent
-    #[arg(long, value_enum)]
-    effort: Option<EffortArg>,
+    #[command(flatten)]
+    question: QuestionArgs,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
@@ -67,31 +28,10 @@ pub(super) struct Args {
     stream: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DetailArg {
-    Auto,
-    Low,
-    High,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum EffortArg {
-    Low,
-    Medium,
-    High,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CacheArg {
-    Use,
-    Refresh,
-    Bypass,
-}
-
 /// Runs the command.
 pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
     let (json, stream, dry_run) = (args.json, args.stream, args.dry_run);
-    let ask = match ask(args) {
+    let ask = match args.question.ask() {
         Ok(ask) => ask,
         Err(failure) => {
             show_failure(&failure, json);
@@ -127,66 +67,6 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
             ExitCode::FAILURE
         }
     }
-}
-
-fn show_failure(failure: &Failure, json: bool) {
-    if json {
-        return print_json(&answer::error(failure));
-    }
-    tell(&format!("error: {failure}"));
-    if let Some(advice) = &failure.advice {
-        tell(&format!("hint: {advice}"));
-    }
-}
-
-fn ask(args: Args) -> Result<Ask, Failure> {
-    let schema = args.schema.map(|file| read_schema(&file)).transpose()?;
-    let region = args.region.map(|edges| {
-        let count = edges.len();
-        let edges = <[f64; 4]>::try_from(edges);
-        edges.map_err(|_| Failure::invalid(format!("`--region` takes four numbers, not {count}"))).and_then(Region::new)
-    });
-    Ok(Ask {
-        images: args.images,
-        prompt: args.prompt,
-        task: args.task,
-        schema,
-        model: args.model,
-        detail: match args.detail {
-            DetailArg::Auto => Detail::Auto,
-            DetailArg::Low => Detail::Low,
-            DetailArg::High => Detail::High,
-        },
-        region: region.transpose()?,
-        system: args.system,
-        sampling: Sampling {
-            temperature: args.temperature,
-            seed: args.seed,
-            max_output_tokens: args.max_tokens,
-            effort: match args.effort {
-                None => Effort::Least,
-                Some(EffortArg::Low) => Effort::Low,
-                Some(EffortArg::Medium) => Effort::Medium,
-                Some(EffortArg::High) => Effort::High,
-            },
-            ..Sampling::default()
-        },
-        cache: args.cache.map(|cache| match cache {
-            CacheArg::Use => CacheMode::Use,
-            CacheArg::Refresh => CacheMode::Refresh,
-            CacheArg::Bypass => CacheMode::Bypass,
-        }),
-    })
-}
-
-fn read_schema(file: &std::path::Path) -> Result<Arc<Value>, Failure> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: {error}")))?;
-    let schema = serde_json::from_str(&text);
-    schema
-        .map(Arc::new)
-        .map_err(|error| Failure::invalid(format!("reading the schema {shown}: it is not JSON: {error}")))
 }
 
 fn show_foreseen(foreseen: &[Foreseen], json: bool) {

@@ -5,8 +5,11 @@ use vision_providers::answer::{TextBlock, Usage};
 use vision_providers::estimate::Estimate;
 
 use crate::failure::Failure;
-use crate::gateway::Foreseen;
+use crate::gateway::{Explained, Foreseen};
 use crate::reply::{Attempt, Content, ImageAccount, Reply, Route, Shape};
+use crate::router::plan::Skipped;
+use crate::router::roster::Candidate;
+use crate::router::rules::Strategy;
 use crate::speech::HEADING;
 
 /// The whole answer.
@@ -95,6 +98,9 @@ pub fn route(route: &Route) -> Value {
     let attempt = |attempt: &Attempt| json!({"model": attempt.model, "outcome": attempt.outcome, "latency_ms": milliseconds(attempt.latency)});
     let attempts: Vec<Value> = route.attempts.iter().map(attempt).collect();
     let mut value = json!({"rule": route.rule, "attempts": attempts});
+    if route.strategy != Strategy::First {
+        value["strategy"] = json!(route.strategy.name());
+    }
     if let Some(foreseen) = &route.estimate {
         value["estimate"] = estimate(foreseen);
     }
@@ -112,6 +118,41 @@ pub fn estimate(estimate: &Estimate) -> Value {
         "basis": estimate.basis.name()});
     if let Some(most) = estimate.most {
         value["max_cost_usd"] = json!(most.dollars());
+    }
+    if let Some(likely) = estimate.likely {
+        value["likely_cost_usd"] = json!(likely.dollars());
+    }
+    value
+}
+
+/// Who would be asked in which order, and why others would not.
+#[must_use]
+pub fn explained(explained: &Explained) -> Value {
+    let plan = &explained.plan;
+    let one = |(candidate, foreseen): (&Candidate, &Option<Estimate>)| {
+        let mut value = json!({"model": candidate.name()});
+        if let Some(why) = &candidate.why {
+            value["why"] = json!(why);
+        }
+        if let Some(foreseen) = foreseen {
+            value["estimate"] = estimate(foreseen);
+        }
+        value
+    };
+    let skipped =
+        |skipped: &Skipped| json!({"model": skipped.model, "reason": skipped.reason.name(), "why": skipped.warning()});
+    let mut value = json!({
+        "rule": plan.rule,
+        "strategy": plan.strategy.name(),
+        "model_requested": plan.requested,
+        "candidates": plan.candidates.iter().zip(&explained.estimates).map(one).collect::<Vec<_>>(),
+        "skipped": plan.skipped.iter().map(skipped).collect::<Vec<_>>(),
+    });
+    if !plan.demands.is_empty() {
+        value["demands"] = json!(plan.demands);
+    }
+    if let Some(after) = plan.hedge {
+        value["hedge_after_ms"] = json!(milliseconds(after));
     }
     value
 }

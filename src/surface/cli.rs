@@ -11,9 +11,9 @@ use vision_providers::request::{CacheMode, Caller};
 
 use crate::config::{self, Fault, Loaded, LogLevel};
 use crate::gateway::Gateway;
-use crate::router::plan::{Backend, KeyState};
+use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, init, mcp, models, prices, server};
+use crate::surface::{analyze, init, mcp, models, prices, route, server};
 use crate::{assemble, telemetry};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -37,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Ask one question about one or more images
     Analyze(Box<analyze::Args>),
+    /// Say who would be asked, in which order and why, without asking anybody
+    Route(Box<route::Args>),
     /// List providers and models: abilities, limits, prices, whether the key is there
     Models {
         /// Print one JSON document
@@ -94,6 +96,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     };
     match cli.command {
         Command::Analyze(args) => analyze::run(&gateway, *args, cli.quiet).await,
+        Command::Route(args) => route::run(&gateway, *args).await,
         Command::Models { json } => show_models(&gateway, json),
         Command::Prices { file } => prices::run(&gateway, &file),
         Command::Check { live, json } => check(&loaded, &gateway, live, json).await,
@@ -108,6 +111,7 @@ pub async fn run(cli: Cli) -> ExitCode {
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Analyze(args) => args.json,
+        Command::Route(args) => args.json,
         Command::Models { json } | Command::Check { json, .. } => *json,
         _ => false,
     }

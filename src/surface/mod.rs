@@ -9,6 +9,8 @@ pub mod init;
 pub mod mcp;
 mod models;
 mod prices;
+mod question;
+mod route;
 pub mod server;
 
 /// The ways in which a process is told to stop, listened for from the moment this exists.

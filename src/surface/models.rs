@@ -6,7 +6,7 @@ use vision_providers::parameters::SamplingRule;
 use vision_providers::price::{MicroUsd, Price};
 
 use crate::gateway::Gateway;
-use crate::router::plan::{Backend, KeyState};
+use crate::router::roster::{Backend, KeyState};
 
 /// A list as text: a line for each provider and each of its models.
 pub(super) fn text(list: &Value) -> String {

@@ -112,8 +112,8 @@ async fn all_faults_of_meaning_come_at_once() {
         "`providers.lab.kind`: there is no kind called `vlmm`; did you mean `vllm`?",
         "`providers.bare`: kind `openai-compatible` needs a `",
         "`tasks.bad.schema`:",
-        "`routes`: a rule needs at least one model",
-        "`routes`: there is no task called `sing`",
+        "`routes.0.use`: a rule needs at least one model",
+        "`routes.0.when.task`: there is no task called `sing`",
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
@@ -170,4 +170,33 @@ fn a_file_is_found_where_the_user_keeps_such_things_but_never_in_the_working_dir
     assert_eq!(run(&folder.path().join("elsewhere")), Some(0));
     config_file(&folder.path().join("visiongate"), "nonsense = 1\n");
     assert_eq!(run(folder.path()), Some(2));
+}
+
+#[tokio::test]
+async fn a_value_of_several_forms_is_told_what_the_form_that_was_meant_lacks() {
+    let found = faults(
+        "[[routes]]\nwhen = { task = 5, pixels = { mx = 3 } }\nuse = { strategy = \"cheepest\", models = [\"local\"] }\n\
+         [[routes]]\nuse = { strategy = \"weighted\", models = [\"local\"] }\n\
+         [[routes]]\nuse = { strategy = \"first\", modls = [\"local\"] }\n[[routes]]\nuse = \"local\"\n\
+         [[providers.pixtral.models]]\nid = \"m\"\njson = \"nope\"\nsampling = \"sometimes\"\n\
+         tokens = { rule = \"rowz\", cell = 3 }\nlimits = { max_imagez = 3 }\n",
+    );
+    let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for line in [
+        "`routes.0.when.task`: expected array or string, found a number",
+        "`routes.0.when.pixels.mx`: there is no such key; did you mean `max`?",
+        "`routes.0.use.strategy`: expected one of first, cheapest, fastest, weighted, round_robin, hedged",
+        "`routes.2.use.modls`: there is no such key; did you mean `models`?",
+        "`routes.3.use`: expected array or object, found a string",
+        "`providers.pixtral.models.0.json`: expected one of schema, object, prompt",
+        "`providers.pixtral.models.0.sampling`: expected one of always, never, without_reasoning",
+        "`providers.pixtral.models.0.tokens.rule`: expected one of rows, cells,",
+        "`providers.pixtral.models.0.limits.max_imagez`: there is no such key; did you mean `max_images`?",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    let weights = faults("[[routes]]\nuse = { strategy = \"weighted\", models = [\"local\"] }\n");
+    assert_eq!(weights[0].message, "expected a share for each model, not all of them 0");
+    let tags = faults("[[routes]]\nuse = [\"local\"]\ntags = [\"eu\"]\n[providers.openai]\ntags = [\"local\"]\n");
+    assert_eq!((tags.len(), tags[0].message.as_str()), (2, "`local` cannot be given"));
 }

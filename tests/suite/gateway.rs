@@ -347,7 +347,8 @@ async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
     let asking = gateway(&config);
     let reply = answer::whole(&self::ask(&asking, &ask).await.expect("a reply"));
     assert_eq!((reply["provider"].as_str(), seeing.calls(), reading.calls()), (Some("pixtral"), 0, 1));
-    assert_eq!(reply["route"]["attempts"][0]["outcome"], "does_not_fit");
+    assert_eq!(reply["route"]["skipped"][0], json!({"model": "seeing/m", "reason": "unable"}));
+    assert!(reply["warnings"][0].as_str().is_some_and(|it| it.contains("not PDF documents")), "{}", reply["warnings"]);
     assert_eq!((&reply["images"][0]["format"], reply["images"][0].get("width")), (&json!("pdf"), None));
     let part = &reading.received()[0].body["messages"][1]["content"][0];
     assert_eq!(part["type"], "document_url");
@@ -430,7 +431,7 @@ async fn documents_that_are_too_much_together_go_to_a_model_that_takes_more() {
     };
     let reply = answer::whole(&ask(&gateway(&config), &both).await.expect("an answer"));
     assert_eq!(
-        (reply["provider"].as_str(), reply["route"]["attempts"][0]["outcome"].as_str()),
-        (Some("second"), Some("does_not_fit"))
+        (reply["provider"].as_str(), reply["route"]["skipped"][0]["reason"].as_str()),
+        (Some("second"), Some("unable"))
     );
 }

@@ -9,6 +9,7 @@ mod http;
 mod intake;
 mod layers;
 mod mcp;
+mod routes;
 mod streams;
 mod tidy;
 mod vendors;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use vision_providers::testkit::{Play, Scripted, Step, Upstream};
 use visiongate::intake::Door;
 use visiongate::layers::cache::{Cached, Memory};
-use visiongate::router::plan::{Backend, KeyState, Origin};
+use visiongate::router::roster::{Backend, KeyState, Origin};
 use visiongate::supervisor::Supervisor;
 use visiongate::surface::mcp::Mcp;
 
@@ -301,7 +301,7 @@ async fn nonsense_is_survived() {
 fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
     let mut gateway = super::gateway("");
     let (kind, key, origin) = ("scripted".into(), KeyState::NotNeeded, Origin::Operator);
-    let backend = Backend { provider, kind, key, origin, health: super::layers::healthy() };
+    let backend = Backend { provider, kind, key, origin, health: super::layers::healthy(), tags: Vec::new() };
     gateway.roster.backends = BTreeMap::from([("scripted".to_owned(), backend)]);
     gateway.roster.default = "scripted".into();
     gateway.roster.fallback = Vec::new();

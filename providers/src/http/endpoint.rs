@@ -44,7 +44,9 @@ impl VendorHttp {
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true);
         if let Some(proxy) = &self.0.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str()).map_err(client_failed)?);
+            // What is for this machine does not leave it.
+            let here = reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1");
+            builder = builder.proxy(reqwest::Proxy::all(proxy.as_str()).map_err(client_failed)?.no_proxy(here));
         }
         let client = builder.build().map_err(client_failed)?;
         Ok(self.0.client.get_or_init(|| client))

@@ -8,6 +8,7 @@ use vision_providers::request::{CacheMode, Detail, Sampling};
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
+use crate::router::plan::Fallback;
 
 /// Names that models guess for an argument, its own first.
 const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url", "file"];
@@ -29,6 +30,10 @@ pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
         task: arguments.text(&["task"])?,
         schema: arguments.schema()?,
         model: arguments.text(&["model"])?,
+        fallback: arguments
+            .choice("fallback", &[("auto", Fallback::Auto), ("none", Fallback::Never)])?
+            .unwrap_or_default(),
+        boxes: arguments.flag("boxes")?,
         detail: arguments
             .choice("detail", &[("auto", Detail::Auto), ("low", Detail::Low), ("high", Detail::High)])?
             .unwrap_or_default(),
@@ -84,6 +89,14 @@ impl Arguments {
         Ok(Some(found.1))
     }
 
+    fn flag(&mut self, name: &str) -> Result<bool> {
+        match self.take(&[name]) {
+            None => Ok(false),
+            Some((_, Value::Bool(flag))) => Ok(flag),
+            Some(_) => Err(Failure::invalid(format!("`{name}` must be true or false"))),
+        }
+    }
+
     fn count(&mut self, names: &[&str]) -> Result<Option<u32>> {
         let Some((name, value)) = self.take(names) else { return Ok(None) };
         let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok());
@@ -116,7 +129,7 @@ impl Arguments {
     fn must_be_empty(&self) -> Result<()> {
         let Some(name) = self.0.keys().next() else { return Ok(()) };
         Err(Failure::invalid(format!("there is no argument called `{name}`"))
-            .advise("the arguments are image, more_images, prompt, task, schema, model, detail, region, max_output_tokens and cache"))
+            .advise("the arguments are image, more_images, prompt, task, schema, model, detail, region, max_output_tokens, fallback, boxes and cache"))
     }
 }
 

@@ -54,6 +54,8 @@ fn analyze_input(tasks: &[&str]) -> Value {
             "task": {"type": "string", "description": format!("one of {}. Default: extract with a schema, ask with a prompt, else describe", tasks.join(", "))},
             "schema": {"type": "object", "description": "JSON Schema that the answer's `data` must follow"},
             "model": {"type": "string", "description": "provider, provider/model or alias from list_models; leave out for the default"},
+            "fallback": {"type": "string", "enum": ["auto", "none"], "description": "none: nobody but `model` may answer"},
+            "boxes": {"type": "boolean", "description": "only models that say where text stands"},
             "detail": {"type": "string", "enum": ["auto", "low", "high"], "description": "low is cheaper"},
             "region": {"type": "array", "items": {"type": "number"}, "description": "x0, y0, x1, y1 from 0 to 1: look only at this part, at full resolution"},
             "max_output_tokens": {"type": "integer", "description": "the most tokens that the answer may have"},
