@@ -5,6 +5,8 @@
 
 pub mod surface;
 
+pub mod live;
+
 pub mod assemble;
 
 pub mod config;
@@ -18,6 +20,7 @@ pub mod tasks;
 
 pub mod health;
 pub mod intake;
+pub mod metrics;
 pub mod store;
 
 pub mod clean;

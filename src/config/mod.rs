@@ -6,13 +6,14 @@ mod faults;
 mod shape;
 mod units;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 use figment::providers::Env;
 use figment::value::{Dict, Map as Profiles, UncasedStr};
 use figment::{Figment, Metadata, Profile, Provider};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 pub use self::faults::Fault;
@@ -86,6 +87,9 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     }
 }
 
+/// Bytes of a file that could still be a configuration.
+const LARGEST: u64 = 1 << 20;
+
 /// One TOML file. Figment's own reader is three times as slow, which every start of the program would notice.
 struct Toml {
     /// Absent for the file that is built in.
@@ -95,10 +99,17 @@ struct Toml {
 
 impl Toml {
     fn of(file: &Path) -> Result<Self, Vec<Fault>> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let (place, message) = (file.display().to_string(), format!("it cannot be read: {error}"));
-            vec![Fault { place, key: String::new(), message, hint: None }]
-        })?;
+        let mut text = String::new();
+        let reading = std::fs::File::open(file).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+        let problem = match reading {
+            Ok(read) if read as u64 > LARGEST => Some(format!("it is larger than {LARGEST} bytes")),
+            Ok(_) => None,
+            Err(error) => Some(format!("it cannot be read: {error}")),
+        };
+        if let Some(message) = problem {
+            let place = file.display().to_string();
+            return Err(vec![Fault { place, key: String::new(), message, hint: None }]);
+        }
         Ok(Self { file: Some(file.to_owned()), text })
     }
 }
@@ -191,6 +202,16 @@ pub enum FoundKey {
     Found(SecretString),
     /// Nothing; the place that was looked at.
     Missing(String),
+}
+
+impl FoundKey {
+    /// The key itself, to be digested and nothing else.
+    pub(crate) fn exposed(&self) -> &str {
+        match self {
+            Self::Found(key) => key.expose_secret(),
+            Self::NotNeeded | Self::Missing(_) => "",
+        }
+    }
 }
 
 /// Looks for a provider's key. `usual` is the variable in which it stands when the operator says nothing.

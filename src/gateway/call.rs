@@ -18,6 +18,7 @@ use crate::clean;
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Wish;
 use crate::intake::{Picture, Ready};
+use crate::metrics::Stage;
 use crate::reply::{Attempt, Outcome};
 use crate::router::plan::{Reason, Skipped};
 use crate::router::roster::Candidate;
@@ -217,9 +218,12 @@ impl Call<'_> {
             detail: self.ask.detail,
             region: self.ask.region,
         };
+        let began = Instant::now();
         let pictures = self.opened.pictures.iter();
         let fitting = pictures.map(|picture| self.gateway.intake.fit(picture, wish.clone(), ctx.deadline));
-        try_join_all(fitting).await.map_err(|failure| match failure.code {
+        let fitted = try_join_all(fitting).await;
+        self.gateway.metrics.stage(Stage::Fit, began.elapsed());
+        fitted.map_err(|failure| match failure.code {
             Code::ImageTooLarge | Code::Overloaded | Code::CapabilityMissing => Stop::Fit(failure),
             _ => Stop::Input(failure),
         })

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::info;
 use vision_providers::estimate::{Estimate, Outline};
-use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling};
+use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling, Task};
 use vision_providers::wire::Delivery;
 
 use self::call::{Call, Stop};
@@ -22,7 +22,8 @@ use self::wanted::{shown, wanted};
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Region;
 use crate::intake::{Door, Intake, Picture, Ready};
-use crate::reply::{ImageAccount, Reply, account, compose};
+use crate::metrics::{self, Metrics, Oddity, Stage};
+use crate::reply::{ImageAccount, Outcome, Reply, account, compose};
 use crate::router::plan::{Fallback, Plan};
 use crate::router::roster::{Candidate, Roster};
 use crate::speech::Listener;
@@ -73,9 +74,10 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Gateway {
     pub roster: Roster,
-    pub intake: Intake,
+    pub intake: Arc<Intake>,
     pub presets: Presets,
     pub settings: Settings,
+    pub metrics: Metrics,
 }
 
 impl Gateway {
@@ -99,9 +101,15 @@ impl Gateway {
     async fn observed(&self, ask: &Ask, asker: &Asker, listener: Option<&Listener>) -> Result<Reply> {
         let began = Instant::now();
         let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
-        let unanswered = Unanswered(Some(Arc::clone(&request_id)));
+        let _in_flight = self.metrics.in_flight();
+        let label = |outcome| metrics::Request { door: asker.door.name(), task: task_label(ask), outcome };
+        let unanswered = Unanswered {
+            request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
+            metrics: &self.metrics,
+        };
         let outcome = self.answer(ask, asker, listener, Arc::clone(&request_id)).await;
         unanswered.answered();
+        self.metrics.request(&label(outcome.as_ref().err().map_or("ok", |failure| failure.code.name())));
         let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
         match &outcome {
             Ok(reply) => {
@@ -127,12 +135,42 @@ impl Gateway {
         let outcome = call.first_answer().await?;
         let (attempts, lost) = (call.attempts, call.lost);
         let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
+        self.count(&reply, &outcome);
         reply.add_lost(lost);
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
         reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
         Ok(reply)
+    }
+
+    /// Counts what an answer took.
+    fn count(&self, reply: &Reply, outcome: &Outcome) {
+        let (answer, provider) = (&outcome.answer, reply.provider.as_str());
+        if answer.cached {
+            return;
+        }
+        if let Some(cost) = reply.cost {
+            self.metrics.cost(provider, cost.dollars());
+        }
+        if let Some(usage) = &reply.usage {
+            let counts = [
+                ("input", usage.input_tokens),
+                ("output", usage.output_tokens),
+                ("cached", usage.cached_tokens),
+                ("reasoning", usage.reasoning_tokens),
+            ];
+            for (direction, tokens) in counts {
+                self.metrics.tokens(provider, direction, tokens);
+            }
+        }
+        match (answer.usage, outcome.estimate) {
+            (None, Some(_)) => self.metrics.odd(Oddity::UsageMissing),
+            (Some(usage), Some(estimate)) if is_doubtful(usage.input_tokens, estimate.input_tokens) => {
+                self.metrics.odd(Oddity::UsageDoubtful);
+            }
+            _ => {}
+        }
     }
 
     /// What asking would take, candidate by candidate, without asking.
@@ -193,7 +231,9 @@ impl Gateway {
             last: false,
         };
         let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
+        let began = Instant::now();
         let pictures = try_join_all(opening).await?;
+        self.metrics.stage(Stage::Open, began.elapsed());
         let time_left = deadline.saturating_duration_since(Instant::now());
         let wanted = shown(wanted, &pictures, ask.region.as_ref(), time_left);
         let plan = self.roster.plan(&wanted)?;
@@ -242,20 +282,39 @@ struct Opened {
 }
 
 /// Writes down that a caller left before the answer: a dropped call would leave no line otherwise.
-struct Unanswered(Option<Arc<str>>);
+struct Unanswered<'a> {
+    request: Option<(Arc<str>, metrics::Request)>,
+    metrics: &'a Metrics,
+}
 
-impl Unanswered {
+impl Unanswered<'_> {
     fn answered(mut self) {
-        self.0 = None;
+        self.request = None;
     }
 }
 
-impl Drop for Unanswered {
+impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(request) = &self.0 {
-            info!(request = &**request, code = Code::Cancelled.name(), "the caller left");
+        if let Some((request, label)) = self.request.take() {
+            info!(request = &*request, code = Code::Cancelled.name(), "the caller left");
+            self.metrics.request(&label);
         }
     }
+}
+
+/// The task by which a request is counted: tasks of the operator's own are one.
+fn task_label(ask: &Ask) -> &'static str {
+    match (&ask.task, &ask.schema, &ask.prompt) {
+        (Some(name), ..) => Task::named(name).map_or("preset", Task::name),
+        (None, Some(_), _) => Task::Extract.name(),
+        (None, None, Some(_)) => Task::Ask.name(),
+        (None, None, None) => Task::Describe.name(),
+    }
+}
+
+/// Whether two counts of the same thing differ tenfold.
+fn is_doubtful(reported: u64, expected: u64) -> bool {
+    reported / 10 > expected || reported.saturating_mul(10) < expected
 }
 
 fn check(ask: &Ask) -> Result<()> {

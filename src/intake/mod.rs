@@ -43,6 +43,18 @@ pub enum Door {
     Http,
 }
 
+impl Door {
+    /// The name used in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CommandLine => "command_line",
+            Self::Stdio => "stdio",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// The bounds and folders of intake.
 #[derive(Debug, Clone)]
 pub struct Settings {

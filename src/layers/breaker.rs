@@ -7,30 +7,64 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
+use vision_providers::allowance::Allowance;
 use vision_providers::answer::{Answer, AnswerStream, Chunk};
-use vision_providers::error::Result;
+use vision_providers::error::{Error, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, VisionRequest};
 
 use crate::health::{Health, Pass};
+use crate::metrics::{Metrics, Raised};
 
 /// The layer.
 #[derive(Debug)]
 pub struct Guarded {
     inner: Provider,
     health: Arc<Health>,
+    metrics: Metrics,
 }
 
 impl Guarded {
     /// Keeps the health of `inner`.
     #[must_use]
-    pub fn new(inner: Provider, health: Arc<Health>) -> Self {
-        Self { inner, health }
+    pub fn new(inner: Provider, health: Arc<Health>, metrics: Metrics) -> Self {
+        Self { inner, health, metrics }
     }
 
-    fn pass(&self, req: &VisionRequest) -> Result<Pass> {
-        self.health.admit(&req.model).map_err(|rest| rest.error(self.inner.id()))
+    fn attempt(&self, req: &VisionRequest) -> Result<Attempt> {
+        let id = self.inner.id();
+        let pass = self.health.admit(&req.model).map_err(|rest| rest.error(id))?;
+        let (metrics, provider) = (self.metrics.clone(), id.to_owned());
+        let running = metrics.running(id);
+        Ok(Attempt { pass: Some(pass), metrics, provider, began: Instant::now(), _running: running })
+    }
+}
+
+/// One call in the air.
+struct Attempt {
+    pass: Option<Pass>,
+    metrics: Metrics,
+    provider: String,
+    began: Instant,
+    _running: Raised,
+}
+
+impl Attempt {
+    fn end(&mut self, outcome: Result<Option<Allowance>, &Error>) {
+        let Some(pass) = self.pass.take() else { return };
+        let name = outcome.err().map_or("ok", |error| error.kind().name());
+        self.metrics.attempt(&self.provider, name, self.began.elapsed());
+        pass.settle(outcome);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.pass.is_some() {
+            self.metrics.attempt(&self.provider, "cancelled", self.began.elapsed());
+        }
     }
 }
 
@@ -50,18 +84,18 @@ impl VisionProvider for Guarded {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let pass = self.pass(req)?;
+        let mut attempt = self.attempt(req)?;
         let outcome = self.inner.complete(ctx, req).await;
-        pass.settle(outcome.as_ref().map(|answer| answer.allowance));
+        attempt.end(outcome.as_ref().map(|answer| answer.allowance));
         outcome
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
-        let mut pass = Some(self.pass(req)?);
+        let mut attempt = self.attempt(req)?;
         let stream = match self.inner.stream(ctx, req).await {
             Ok(stream) => stream,
             Err(error) => {
-                pass.take().into_iter().for_each(|pass| pass.settle(Err(&error)));
+                attempt.end(Err(&error));
                 return Err(error);
             }
         };
@@ -71,7 +105,7 @@ impl VisionProvider for Guarded {
                 Ok(Chunk::End(answer)) => Ok(answer.allowance),
                 Err(error) => Err(error),
             };
-            pass.take().into_iter().for_each(|pass| pass.settle(outcome));
+            attempt.end(outcome);
         });
         Ok(Box::pin(judged))
     }

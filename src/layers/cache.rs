@@ -25,6 +25,7 @@ use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CacheMode, CallCtx, Output, Part, Sampling, VisionRequest};
 use vision_providers::wire::Delivery;
 
+use crate::metrics::{Metrics, Remembered};
 use crate::store::disk::Disk;
 use crate::supervisor::Supervisor;
 
@@ -95,20 +96,23 @@ pub struct Cached {
     memory: Memory,
     flights: Flights,
     supervisor: Supervisor,
+    metrics: Metrics,
 }
 
 impl Cached {
     /// Remembers the answers of `inner`.
     #[must_use]
-    pub fn new(inner: Provider, memory: Memory, supervisor: Supervisor) -> Self {
-        Self { inner, memory, flights: Flights::default(), supervisor }
+    pub fn new(inner: Provider, memory: Memory, supervisor: Supervisor, metrics: Metrics) -> Self {
+        Self { inner, memory, flights: Flights::default(), supervisor, metrics }
     }
 
     async fn remembered(&self, key: &Key, ctx: &CallCtx) -> Option<Answer> {
         if ctx.cache != CacheMode::Use {
             return None;
         }
-        self.memory.recent.get(key).await.map(|answer| remembered(&answer))
+        let answer = self.memory.recent.get(key).await?;
+        self.metrics.remembered(Remembered::Hit);
+        Some(remembered(&answer))
     }
 
     /// Joins the call for this key that is in the air, or starts one.
@@ -123,12 +127,13 @@ impl Cached {
         {
             // One that has landed is held by others who are about to leave; its outcome is not for those who come now.
             if flight.heard.borrow().outcome.is_none() {
+                self.metrics.remembered(Remembered::Shared);
                 return flight;
             }
             _landed = flight;
         }
         let (sender, heard) = watch::channel(Heard::default());
-        let (inner, memory) = (Arc::clone(&self.inner), self.memory.clone());
+        let (inner, memory, metrics) = (Arc::clone(&self.inner), self.memory.clone(), self.metrics.clone());
         let (ctx, req) = (ctx.clone(), req.clone());
         let deadline = ctx.deadline;
         let task = self.supervisor.spawn("call", async move {
@@ -136,9 +141,11 @@ impl Cached {
             if ctx.cache == CacheMode::Use
                 && let Some(answer) = memory.recall(&key).await
             {
+                metrics.remembered(Remembered::DiskHit);
                 sender.send_modify(|heard| heard.outcome = Some(Ok(answer)));
                 return;
             }
+            metrics.remembered(Remembered::Miss);
             let answered = match delivery {
                 Delivery::Whole => inner.complete(&ctx, &req).await,
                 Delivery::Streamed => listened(&inner, &ctx, &req, &sender).await,
@@ -305,6 +312,7 @@ impl VisionProvider for Cached {
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         if ctx.cache == CacheMode::Bypass {
+            self.metrics.remembered(Remembered::Bypass);
             return self.inner.complete(ctx, req).await;
         }
         let key = key(self.inner.id(), ctx, req);
@@ -318,6 +326,7 @@ impl VisionProvider for Cached {
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
         if ctx.cache == CacheMode::Bypass {
+            self.metrics.remembered(Remembered::Bypass);
             return self.inner.stream(ctx, req).await;
         }
         let key = key(self.inner.id(), ctx, req);

@@ -24,6 +24,7 @@ use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, ModelId, VisionRequest};
 
 use crate::health::{Health, Rest};
+use crate::metrics::{Metrics, Stage};
 
 /// How many calls a provider gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
@@ -65,22 +66,31 @@ pub struct Limited {
     queue: usize,
     /// Longer than this nobody waits for a provider that wants to be left alone.
     patience: Duration,
+    metrics: Metrics,
 }
 
 impl Limited {
     /// Bounds the calls to `inner`, whose health says when it wants to be left alone.
     #[must_use]
-    pub fn new(inner: Provider, health: Arc<Health>, settings: Settings, patience: Duration) -> Self {
+    pub fn new(inner: Provider, health: Arc<Health>, settings: Settings, patience: Duration, metrics: Metrics) -> Self {
         let quota = |calls: NonZeroU32| {
             let burst = NonZeroU32::new(calls.get() / BURST).unwrap_or(NonZeroU32::MIN);
             RateLimiter::direct_with_clock(Quota::per_minute(calls).allow_burst(burst), Now)
         };
         let gate = Arc::new(Gate::new(settings.concurrency));
         let (rate, waiting, queue) = (settings.requests_per_minute.map(quota), AtomicUsize::new(0), settings.queue);
-        Self { inner, health, gate, rate, waiting, queue, patience }
+        Self { inner, health, gate, rate, waiting, queue, patience, metrics }
     }
 
     async fn turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
+        let (_waiting, began) = (self.metrics.waiting(self.inner.id()), Instant::now());
+        let turn = self.free_turn(ctx, model).await?;
+        self.paced(ctx).await?;
+        self.metrics.stage(Stage::Queue, began.elapsed());
+        Ok(turn)
+    }
+
+    async fn free_turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
         if let Some(rest) = self.health.hold() {
             self.bear(rest, ctx)?;
         }
@@ -293,7 +303,6 @@ impl VisionProvider for Limited {
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         let turn = self.turn(ctx, &req.model).await?;
-        self.paced(ctx).await?;
         let outcome = self.inner.complete(ctx, req).await;
         turn.heard(outcome.as_ref().map(|_| ()));
         outcome
@@ -301,7 +310,6 @@ impl VisionProvider for Limited {
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
         let turn = self.turn(ctx, &req.model).await?;
-        self.paced(ctx).await?;
         let outcome = self.inner.stream(ctx, req).await;
         turn.heard(outcome.as_ref().map(|_| ()));
         // The turn lasts as long as the stream.

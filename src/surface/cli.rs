@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
@@ -11,10 +12,11 @@ use vision_providers::request::{CacheMode, Caller};
 
 use crate::config::{self, Fault, Loaded, LogLevel};
 use crate::gateway::Gateway;
+use crate::live::Live;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
 use crate::surface::{analyze, init, mcp, models, prices, route, server};
-use crate::{assemble, telemetry};
+use crate::telemetry;
 
 /// One vision tool for every MCP client, any vision model behind it.
 #[derive(Debug, Parser)]
@@ -89,24 +91,31 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
     telemetry::start(log_level(&cli, &loaded), loaded.config.log.format);
+    let json = wants_json(&cli.command);
     let supervisor = Supervisor::default();
-    let gateway = match assemble::gateway(&loaded, &supervisor) {
-        Ok(gateway) => gateway,
-        Err(faults) => return report(&faults, wants_json(&cli.command)),
+    let live = match Live::start(cli.config, loaded, supervisor.clone()) {
+        Ok(live) => Arc::new(live),
+        Err(faults) => return report(&faults, json),
     };
-    match cli.command {
-        Command::Analyze(args) => analyze::run(&gateway, *args, cli.quiet).await,
-        Command::Route(args) => route::run(&gateway, *args).await,
-        Command::Models { json } => show_models(&gateway, json),
-        Command::Prices { file } => prices::run(&gateway, &file),
-        Command::Check { live, json } => check(&loaded, &gateway, live, json).await,
-        Command::Mcp => mcp::stdio::run(Arc::new(gateway), &loaded.config, supervisor).await,
-        Command::Serve { listen } => {
-            server::run(Arc::new(gateway), &loaded.config, listen.as_deref(), supervisor).await
-        }
+    let running = live.now();
+    let gateway = &running.gateway;
+    let code = match cli.command {
+        Command::Analyze(args) => analyze::run(gateway, *args, cli.quiet).await,
+        Command::Route(args) => route::run(gateway, *args).await,
+        Command::Models { json } => show_models(gateway, json),
+        Command::Prices { file } => prices::run(gateway, &file),
+        Command::Check { live, json } => check(&running.loaded, gateway, live, json).await,
+        Command::Mcp => return mcp::stdio::run(live, supervisor).await,
+        Command::Serve { listen } => return server::run(live, listen.as_deref(), supervisor).await,
         Command::Init { .. } => ExitCode::SUCCESS,
-    }
+    };
+    // What was answered is still being written to disk, when the configuration says so.
+    supervisor.drained(LAST_WRITES).await;
+    code
 }
+
+/// What a command waits for answers to be on disk.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 fn wants_json(command: &Command) -> bool {
     match command {
@@ -213,7 +222,7 @@ async fn probe(backend: &Backend) -> Result<(), String> {
     let ctx = vision_providers::request::CallCtx {
         request_id: "check".into(),
         caller: Caller::local(),
-        deadline: tokio::time::Instant::now() + std::time::Duration::from_secs(10),
+        deadline: tokio::time::Instant::now() + Duration::from_secs(10),
         cache: CacheMode::Bypass,
         retries: 0,
         last: true,

@@ -2,9 +2,12 @@
 //!
 //! Nothing below this floor knows MCP, HTTP or the JSON that callers see.
 
+use std::time::Duration;
+
 mod analyze;
 pub mod answer;
 pub mod cli;
+mod health;
 pub mod init;
 pub mod mcp;
 mod models;
@@ -12,6 +15,9 @@ mod prices;
 mod question;
 mod route;
 pub mod server;
+
+/// What calls in the air may still take when the process is told to stop.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// The ways in which a process is told to stop, listened for from the moment this exists.
 struct StopSignal {
@@ -38,5 +44,30 @@ impl StopSignal {
             return;
         }
         let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// The way in which services are told to read their configuration anew.
+struct ReloadSignal {
+    #[cfg(unix)]
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+impl ReloadSignal {
+    fn listen() -> Self {
+        Self {
+            #[cfg(unix)]
+            hangup: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    async fn told(&mut self) {
+        #[cfg(unix)]
+        if let Some(hangup) = &mut self.hangup
+            && hangup.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 }

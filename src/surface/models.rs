@@ -7,13 +7,18 @@ use vision_providers::price::{MicroUsd, Price};
 
 use crate::gateway::Gateway;
 use crate::router::roster::{Backend, KeyState};
+use crate::surface::health;
 
 /// A list as text: a line for each provider and each of its models.
 pub(super) fn text(list: &Value) -> String {
     let mut lines = Vec::new();
     for provider in list["providers"].as_array().into_iter().flatten() {
         let text = |key: &str| provider[key].as_str().unwrap_or_default();
-        lines.push(format!("{} ({}), key: {}", text("name"), text("kind"), text("key")));
+        let rests = provider["health"]["state"].as_str().filter(|state| *state != "ready");
+        let rests = rests.map_or_else(String::new, |state| {
+            format!(", {state}, asked again in {} s", provider["health"]["asked_again_in_s"])
+        });
+        lines.push(format!("{} ({}), key: {}{rests}", text("name"), text("kind"), text("key")));
         let models = provider["models"].as_array().into_iter().flatten();
         lines.extend(models.map(|model| format!("  {}", line(model))));
     }
@@ -81,7 +86,14 @@ fn provider_json(name: &str, backend: &Backend) -> Value {
         KeyState::Missing(place) => format!("missing ({place})"),
     };
     let models: Vec<Value> = backend.provider.models().iter().map(|card| card_json(name, card)).collect();
-    json!({"name": name, "kind": backend.kind, "key": key, "models": models})
+    let mut value = json!({"name": name, "kind": backend.kind, "key": key, "models": models});
+    let state = health::provider(backend);
+    // What is said by the key already is not said twice.
+    if state.get("state").is_some_and(|state| state != "ready" && state != "no_key") || state.contains_key("last_error")
+    {
+        value["health"] = Value::Object(state);
+    }
+    value
 }
 
 fn card_json(provider: &str, card: &ModelCard) -> Value {

@@ -34,9 +34,10 @@ use tracing::{debug, error, info, warn};
 use url::Url;
 
 use super::mcp::{LARGEST_MESSAGE, Mcp};
-use crate::config::Config;
-use crate::gateway::Gateway;
+use super::{DRAIN, health};
 use crate::intake::Door;
+use crate::live::Live;
+use crate::metrics::{Metrics, Raised, Shed};
 use crate::supervisor::Supervisor;
 
 const HEADERS: Duration = Duration::from_secs(5);
@@ -48,12 +49,13 @@ const WRITE_IDLE: Duration = Duration::from_secs(30);
 const LARGEST_HEADERS: usize = 32 << 10;
 const MOST_HEADERS: usize = 64;
 const MOST_PER_ADDRESS: usize = 64;
-/// What calls in the air may still take when the process is told to stop.
-const DRAIN: Duration = Duration::from_secs(25);
 
 /// Serves until the process is told to stop, then finishes what it has begun.
-pub async fn run(gateway: Arc<Gateway>, config: &Config, listen: Option<&str>, supervisor: Supervisor) -> ExitCode {
-    let mut stop = super::StopSignal::listen();
+pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) -> ExitCode {
+    // Listened for before anybody can know that we run: unheard, either would end the process.
+    let (mut stop, reload) = (super::StopSignal::listen(), super::ReloadSignal::listen());
+    let running = live.now();
+    let config = running.config();
     let listen = listen.unwrap_or(&config.server.listen);
     let listener = match bind(listen, config.server.allow_unauthenticated).await {
         Ok(listener) => listener,
@@ -63,16 +65,21 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, listen: Option<&str>, s
         }
     };
     let address = listener.local_addr().map_or_else(|_| listen.to_owned(), |address| address.to_string());
-    let guard = Guard::new(&config.server.allowed_hosts, &config.server.allowed_origins);
     let draining = CancellationToken::new();
-    let routes = routes(gateway, config, guard, draining.clone(), supervisor.stopping());
+    let routes = routes(&live, draining.clone(), supervisor.stopping());
     info!(%address, "listening; MCP is at /mcp");
-    let connections = Connections::new(config.server.max_connections);
+    let connections = Connections::new(config.server.max_connections, live.metrics().clone());
+    let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
+    let reloading = supervisor.spawn("reload", reload_when_told(Arc::clone(&live), reload));
+    // The first configuration is not kept alive by having been the first.
+    drop(running);
     tokio::select! {
         () = accept(listener, routes, connections, &supervisor, &draining) => {}
         () = stop.told() => {}
     }
     draining.cancel();
+    watching.abort();
+    reloading.abort();
     info!("stopping");
     tokio::select! {
         () = supervisor.drained(DRAIN) => {}
@@ -80,6 +87,14 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, listen: Option<&str>, s
     }
     supervisor.shut_down(Duration::from_secs(2)).await;
     ExitCode::SUCCESS
+}
+
+/// Reads the configuration anew whenever the process is told to.
+async fn reload_when_told(live: Arc<Live>, mut signal: super::ReloadSignal) {
+    loop {
+        signal.told().await;
+        live.reload_and_tell().await;
+    }
 }
 
 async fn bind(listen: &str, allow_unauthenticated: bool) -> Result<TcpListener, String> {
@@ -94,41 +109,43 @@ async fn bind(listen: &str, allow_unauthenticated: bool) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| format!("listening on {address}: {error}"))
 }
 
-fn routes(
-    gateway: Arc<Gateway>,
-    config: &Config,
-    guard: Guard,
-    draining: CancellationToken,
-    stopping: &CancellationToken,
-) -> Router {
-    let mcp = Mcp::new(gateway, Door::Http, config.mcp.tools.as_deref());
+fn routes(live: &Arc<Live>, draining: CancellationToken, stopping: &CancellationToken) -> Router {
+    let mcp = Mcp::new(Arc::clone(live), Door::Http, stopping.clone());
     let settings = StreamableHttpServerConfig::default()
         // Sessions are unlimited in number and not tied to their caller, and a lost client would not cancel its call.
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_max_request_body_bytes(LARGEST_MESSAGE)
         // Hosts and origins are checked by our own guard, which takes exactly one host.
-        .disable_allowed_hosts()
-        .with_cancellation_token(stopping.child_token());
+        .disable_allowed_hosts();
     let service =
         StreamableHttpService::new(move || Ok(mcp.clone()), Arc::new(NeverSessionManager::default()), settings);
     let mcp = Router::new()
         .route_service("/mcp", service)
         .layer(from_fn_with_state(BodyMemory::default(), whole_body))
         .layer(from_fn(lenient))
-        .layer(from_fn_with_state(Arc::new(guard), guarded));
-    let ready = move || {
-        let draining = draining.clone();
-        async move {
-            if draining.is_cancelled() {
-                (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-            } else {
-                (StatusCode::OK, "ready")
-            }
-        }
-    };
-    // Health is asked for by address, by machines that know no name; it tells nothing.
-    Router::new().route("/healthz", get(|| async { "ok" })).route("/readyz", get(ready)).merge(mcp)
+        .layer(from_fn_with_state(Arc::clone(live), guarded));
+    let watched = Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(Arc::clone(live))
+        .layer(from_fn_with_state(Arc::clone(live), guarded));
+    let ready = Router::new().route("/readyz", get(ready)).with_state((Arc::clone(live), draining));
+    // Health is asked for by address, by machines that know no name.
+    Router::new().route("/healthz", get(|| async { "ok" })).merge(ready).merge(watched).merge(mcp)
+}
+
+/// Whether requests are taken, and how every provider is.
+async fn ready(State((live, draining)): State<(Arc<Live>, CancellationToken)>) -> Response {
+    let (status, word) =
+        if draining.is_cancelled() { (StatusCode::SERVICE_UNAVAILABLE, "stopping") } else { (StatusCode::OK, "ready") };
+    let body = json!({"status": word, "providers": health::providers(&live.now().gateway)});
+    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn metrics(State(live): State<Arc<Live>>) -> Response {
+    live.metrics().resting(health::resting(&live.now().gateway));
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, kind)], live.metrics().text()).into_response()
 }
 
 /// The names by which this server may be called, and the origins that a request may carry.
@@ -172,7 +189,10 @@ fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
-async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn guarded(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
+    let running = live.now();
+    let server = &running.config().server;
+    let guard = Guard::new(&server.allowed_hosts, &server.allowed_origins);
     if !guard.allows_host(request.headers()) {
         let hint = "this server is not called by that name; an operator can add it to `server.allowed_hosts`";
         return refusal(StatusCode::FORBIDDEN, hint);
@@ -285,11 +305,13 @@ fn closing(mut response: Response) -> Response {
 struct Connections {
     all: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    metrics: Metrics,
 }
 
 impl Connections {
-    fn new(most: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))), by_address: Arc::default() }
+    fn new(most: usize, metrics: Metrics) -> Self {
+        let all = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { all, by_address: Arc::default(), metrics }
     }
 
     fn admit(&self, address: IpAddr) -> Option<Seat> {
@@ -301,7 +323,7 @@ impl Connections {
             return None;
         }
         *count += 1;
-        Some(Seat { connections: self.clone(), address, _permit: permit })
+        Some(Seat { connections: self.clone(), address, _permit: permit, _counted: self.metrics.connection() })
     }
 }
 
@@ -310,6 +332,7 @@ struct Seat {
     connections: Connections,
     address: IpAddr,
     _permit: tokio::sync::OwnedSemaphorePermit,
+    _counted: Raised,
 }
 
 impl Drop for Seat {
@@ -342,6 +365,7 @@ async fn accept(
             }
         };
         let Some(seat) = connections.admit(peer.ip()) else {
+            connections.metrics.shed(Shed::Connections);
             debug!(address = %peer.ip(), "too many connections: one was turned away");
             continue;
         };

@@ -14,13 +14,13 @@ use vision_providers::testkit::{Play, Upstream};
 use super::{PATIENCE, described, example};
 
 /// A server of this program.
-struct Server {
-    child: Child,
-    address: String,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
 }
 
 impl Server {
-    async fn start(envs: &[(&str, String)]) -> Self {
+    pub(crate) async fn start(envs: &[(&str, String)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_visiongate"));
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// Sends raw text and reads until the server closes.
-    async fn raw(&self, text: &str) -> String {
+    pub(crate) async fn raw(&self, text: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(text.as_bytes()).await.expect("it reads");
         let mut answer = Vec::new();
@@ -52,7 +52,7 @@ impl Server {
     }
 
     /// Posts to `/mcp` with these headers more; gives status and body.
-    async fn post(&self, headers: &str, body: &str) -> (u16, Value) {
+    pub(crate) async fn post(&self, headers: &str, body: &str) -> (u16, Value) {
         let head = format!(
             "POST /mcp HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
             self.address,
@@ -66,7 +66,22 @@ impl Server {
         (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
     }
 
-    async fn call(&self, method: &str, params: Value) -> Value {
+    /// Gets a path; status and body.
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        let answer =
+            self.raw(&format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address)).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        (head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0), body.to_owned())
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let status = std::process::Command::new("sh").args(["-c", "kill -$0 $1", name, &id]).status();
+        assert!(status.expect("a shell runs").success());
+    }
+
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Value {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let (status, answer) = self.post("content-type: application/json\r\n", &body).await;
         assert_eq!(status, 200, "{answer}");
@@ -75,11 +90,11 @@ impl Server {
 }
 
 /// Runs a test with a place for tasks that only read logs.
-async fn locally(test: impl Future<Output = ()>) {
+pub(crate) async fn locally(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().run_until(test).await;
 }
 
-const JSON: &str = "content-type: application/json\r\n";
+pub(crate) const JSON: &str = "content-type: application/json\r\n";
 
 fn list() -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).to_string()

@@ -19,6 +19,7 @@ use visiongate::layers::limit::{self, Limited};
 use visiongate::layers::observe::Observed;
 use visiongate::layers::retry::{self, Retrying};
 use visiongate::layers::validate::Validated;
+use visiongate::metrics::Metrics;
 use visiongate::store::disk::{self, Disk};
 use visiongate::supervisor::Supervisor;
 
@@ -35,7 +36,12 @@ fn fail(kind: ErrorKind, retry: Retry) -> Step {
 }
 
 fn cached(inner: Scripted) -> Provider {
-    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default(), None), Supervisor::default()))
+    Arc::new(Cached::new(
+        Arc::new(inner),
+        Memory::new(cache::Settings::default(), None),
+        Supervisor::default(),
+        Metrics::default(),
+    ))
 }
 
 pub(crate) fn healthy() -> Arc<Health> {
@@ -43,7 +49,7 @@ pub(crate) fn healthy() -> Arc<Health> {
 }
 
 pub(crate) fn limited(inner: Provider, settings: limit::Settings) -> Provider {
-    Arc::new(Limited::new(inner, healthy(), settings, PATIENCE))
+    Arc::new(Limited::new(inner, healthy(), settings, PATIENCE, Metrics::default()))
 }
 
 fn retrying(inner: Scripted) -> Provider {
@@ -55,10 +61,17 @@ async fn every_layer_behaves_like_a_provider() {
     type Wrap = fn(Provider) -> Provider;
     let wraps: [Wrap; 6] = [
         |inner| limited(inner, limit::Settings::default()),
-        |inner| Arc::new(Guarded::new(inner, healthy())),
+        |inner| Arc::new(Guarded::new(inner, healthy(), Metrics::default())),
         |inner| Arc::new(Retrying::new(inner, retry::Settings::default())),
         |inner| Arc::new(Validated::new(inner)),
-        |inner| Arc::new(Cached::new(inner, Memory::new(cache::Settings::default(), None), Supervisor::default())),
+        |inner| {
+            Arc::new(Cached::new(
+                inner,
+                Memory::new(cache::Settings::default(), None),
+                Supervisor::default(),
+                Metrics::default(),
+            ))
+        },
         |inner| Arc::new(Observed::new(inner)),
     ];
     let script = || Scripted::new([say(r#"{"description":"a cat","detected_text":""}"#)]);
@@ -277,7 +290,7 @@ async fn a_call_whose_turn_does_not_come_gives_up_at_its_deadline() {
 }
 
 fn guarded(inner: Scripted, health: &Arc<Health>) -> Provider {
-    Arc::new(Guarded::new(Arc::new(inner), Arc::clone(health)))
+    Arc::new(Guarded::new(Arc::new(inner), Arc::clone(health), Metrics::default()))
 }
 
 async fn ask(provider: &Provider) -> Result<Answer, Error> {
@@ -360,7 +373,8 @@ async fn nobody_calls_before_the_time_that_one_was_told() {
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
     let settings = limit::Settings::default();
-    let provider: Provider = Arc::new(Limited::new(provider, Arc::clone(&health), settings, PATIENCE));
+    let provider: Provider =
+        Arc::new(Limited::new(provider, Arc::clone(&health), settings, PATIENCE, Metrics::default()));
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     assert!(join_all((0..40).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
@@ -376,7 +390,8 @@ async fn who_cannot_wait_so_long_is_told_at_once_when_to_come_back() {
     let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_hours(24))))]);
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
-    let provider: Provider = Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE));
+    let provider: Provider =
+        Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE, Metrics::default()));
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     let error = ask(&provider).await.expect_err("it is parked");
@@ -394,7 +409,8 @@ async fn calls_that_the_vendor_still_takes_are_counted_down() {
     let answer = Answer { allowance, ..Answer::new("fine", ModelId::from(MODEL)) };
     let scripted = Scripted::new([Step::Say(answer), say("fine")]);
     let provider = guarded(scripted, &health);
-    let provider: Provider = Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE));
+    let provider: Provider =
+        Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE, Metrics::default()));
     ask(&provider).await.expect("an answer");
     let began = Instant::now();
     for _ in 0..3 {
@@ -424,7 +440,7 @@ async fn complaints_halve_what_is_asked_at_once_and_it_grows_again() {
     let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
     let provider = guarded(Scripted::new(steps), &health);
     let settings = limit::Settings { concurrency: 8, ..limit::Settings::default() };
-    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE));
+    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE, Metrics::default()));
     for _ in 0..3 {
         ask(&provider).await.expect_err("a complaint");
     }
@@ -446,7 +462,7 @@ async fn who_could_not_be_answered_in_time_is_told_before_the_time_is_over() {
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
     let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
-    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE));
+    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE, Metrics::default()));
     ask(&provider).await.expect("an answer");
     let began = Instant::now();
     let (calling, asking) = (ctx(Duration::from_secs(10)), request(MODEL, Task::Ask));
@@ -498,7 +514,7 @@ async fn the_disk_remembers_for_the_next_process() {
     };
     let remembering = |inner: Scripted| -> Provider {
         let memory = Memory::new(cache::Settings::default(), Some(settings()));
-        Arc::new(Cached::new(Arc::new(inner), memory, supervisor.clone()))
+        Arc::new(Cached::new(Arc::new(inner), memory, supervisor.clone(), Metrics::default()))
     };
     assert!(!ask(&remembering(Scripted::new([say("fine")]))).await.expect("an answer").cached);
     supervisor.drained(PATIENCE).await;

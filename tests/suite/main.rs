@@ -10,6 +10,7 @@ mod intake;
 mod layers;
 mod mcp;
 mod routes;
+mod service;
 mod streams;
 mod tidy;
 mod vendors;

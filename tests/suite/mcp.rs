@@ -11,9 +11,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use vision_providers::testkit::{Play, Scripted, Step, Upstream};
+use visiongate::assemble::Workshop;
 use visiongate::intake::Door;
 use visiongate::layers::cache::{Cached, Memory};
+use visiongate::live::{Live, Running};
+use visiongate::metrics::Metrics;
 use visiongate::router::roster::{Backend, KeyState, Origin};
 use visiongate::supervisor::Supervisor;
 use visiongate::surface::mcp::Mcp;
@@ -312,9 +316,11 @@ fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::
 async fn a_panic_is_answered_and_the_connection_lives_on() {
     let scripted = || Arc::new(Scripted::new([Step::Panic]));
     let memory = Memory::new(visiongate::layers::cache::Settings::default(), None);
-    let cached = Arc::new(Cached::new(scripted(), memory, Supervisor::default()));
+    let cached = Arc::new(Cached::new(scripted(), memory, Supervisor::default(), Metrics::default()));
     for provider in [scripted() as vision_providers::provider::Provider, cached] {
-        let mcp = Mcp::new(Arc::new(over(provider)), Door::Stdio, None);
+        let running = Running { gateway: over(provider), loaded: visiongate::config::load(None).expect("defaults") };
+        let serving = Live::with(None, Workshop::new(Supervisor::default()), running);
+        let mcp = Mcp::new(Arc::new(serving), Door::Stdio, CancellationToken::new());
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let serving = async move { mcp.serve(tokio::io::split(theirs)).await.expect("a handshake").waiting().await };
         let asking = async move {
@@ -361,4 +367,35 @@ async fn being_told_to_stop_ends_the_process_at_once_and_well() {
     let status = timeout(PATIENCE, client.child.wait()).await.expect("it ends").expect("a status");
     assert_eq!(status.code(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_is_being_answered_when_the_end_comes_is_answered_to_the_end() {
+    for told in [false, true] {
+        let slow = Play::Late(Duration::from_secs(2), Box::new(Play::json(200, &described("Late.", ""))));
+        let upstream = Upstream::start([slow]).await;
+        let mut client = Client::start(&[
+            ("MISTRAL_API_KEY", "k".into()),
+            ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
+        ]);
+        client.shake_hands().await;
+        let call = analyze(&json!({"image": example("qr.png"), "cache": "bypass"}));
+        client.send(&json!({"jsonrpc": "2.0", "id": 4, "method": "tools/call", "params": call})).await;
+        while upstream.calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if told {
+            let id = client.child.id().expect("it runs").to_string();
+            std::process::Command::new("sh").args(["-c", "kill -TERM $0", &id]).status().expect("a shell runs");
+        } else {
+            drop(client.input.take());
+        }
+        let answer = client.next().await;
+        assert_eq!(
+            (&answer["id"], &answer["result"]["structuredContent"]["description"]),
+            (&json!(4), &json!("Late."))
+        );
+        let status = timeout(PATIENCE, client.child.wait()).await.expect("it ends").expect("a status");
+        assert_eq!(status.code(), Some(0));
+    }
 }

@@ -21,6 +21,7 @@ use visiongate::layers::cache::{self, Cached, Memory};
 use visiongate::layers::limit;
 use visiongate::layers::retry::{self, Retrying};
 use visiongate::layers::validate::Validated;
+use visiongate::metrics::Metrics;
 use visiongate::supervisor::Supervisor;
 use visiongate::surface::answer;
 
@@ -64,7 +65,12 @@ async fn listen(provider: &Provider) -> (Vec<String>, Result<Answer>) {
 }
 
 fn cached(inner: Scripted) -> Provider {
-    Arc::new(Cached::new(Arc::new(inner), Memory::new(cache::Settings::default(), None), Supervisor::default()))
+    Arc::new(Cached::new(
+        Arc::new(inner),
+        Memory::new(cache::Settings::default(), None),
+        Supervisor::default(),
+        Metrics::default(),
+    ))
 }
 
 fn retrying(inner: Scripted) -> Provider {

@@ -20,11 +20,13 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
 use vision_providers::request::Caller;
 
 use crate::failure::{Code, Failure};
-use crate::gateway::{Asker, Gateway};
+use crate::gateway::Asker;
 use crate::intake::Door;
+use crate::live::Live;
 use crate::surface::{answer, models};
 
 pub use self::tools::TOOLS;
@@ -40,31 +42,39 @@ const INSTRUCTIONS: &str = "Call analyze_image whenever the user refers to an im
 /// Answers one MCP client, or many: it holds nothing of any of them.
 #[derive(Debug, Clone)]
 pub struct Mcp {
-    gateway: Arc<Gateway>,
+    live: Arc<Live>,
     door: Door,
-    tools: Arc<Vec<Tool>>,
+    /// Cancelled when the program does not wait for calls any longer.
+    stopping: CancellationToken,
 }
 
 impl Mcp {
-    /// The tools of `offered`, or all of them, for clients that come through `door`.
+    /// The tools for clients that come through `door`. Calls are cancelled with `stopping`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, door: Door, offered: Option<&[String]>) -> Self {
-        let tools = tools::all(&gateway);
+    pub fn new(live: Arc<Live>, door: Door, stopping: CancellationToken) -> Self {
+        Self { live, door, stopping }
+    }
+
+    /// The tools that the operator offers.
+    fn tools(&self) -> Vec<Tool> {
+        let running = self.live.now();
+        let offered = running.config().mcp.tools.as_deref();
         let is_offered = |tool: &Tool| offered.is_none_or(|names| names.iter().any(|name| *name == *tool.name));
-        let tools = Arc::new(tools.into_iter().filter(is_offered).collect());
-        Self { gateway, door, tools }
+        tools::all(&running.gateway).into_iter().filter(is_offered).collect()
     }
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
+        let running = self.live.now();
+        let gateway = &running.gateway;
         if name != tools::ANALYZE {
-            let list = models::usable(&self.gateway);
+            let list = models::usable(gateway);
             let mut result = CallToolResult::success(vec![ContentBlock::text(models::text(&list))]);
             result.structured_content = Some(list);
             return Ok(result);
         }
         let ask = arguments::ask(arguments)?;
         let asker = Asker { door: self.door, caller: Caller::local() };
-        let reply = self.gateway.ask(&ask, &asker).await?;
+        let reply = gateway.ask(&ask, &asker).await?;
         let mut result = CallToolResult::success(vec![ContentBlock::text(answer::plain(&reply))]);
         result.structured_content = Some(Value::Object(answer::lean(&reply)));
         let account = json!({
@@ -75,6 +85,12 @@ impl Mcp {
         });
         result.meta = account.as_object().cloned().map(MetaObject);
         Ok(result)
+    }
+
+    fn panicked(&self) -> Failure {
+        self.live.metrics().panicked();
+        Failure::new(Code::Internal, "answering the call: the program met a fault of its own")
+            .advise("do not repeat the same call; report it with the log")
     }
 
     /// Runs a call to its end, its cancellation or its panic, with signs of life in between.
@@ -90,7 +106,8 @@ impl Mcp {
             tokio::select! {
                 biased;
                 () = ctx.ct.cancelled() => break Err(Failure::new(Code::Cancelled, "the call was cancelled")),
-                outcome = &mut work => break outcome.unwrap_or_else(|_| Err(panicked())),
+                outcome = &mut work => break outcome.unwrap_or_else(|_| Err(self.panicked())),
+                () = self.stopping.cancelled() => break Err(Failure::new(Code::Cancelled, "the server is stopping").retryable()),
                 _ = signs.tick() => if let Some(token) = &token {
                     sent += 1.0;
                     let sign = ProgressNotificationParam::new(token.clone(), sent).with_message("looking at the image");
@@ -111,11 +128,6 @@ fn refused(failure: &Failure) -> CallToolResult {
     result
 }
 
-fn panicked() -> Failure {
-    Failure::new(Code::Internal, "answering the call: the program met a fault of its own")
-        .advise("do not repeat the same call; report it with the log")
-}
-
 fn is_modern(ctx: &RequestContext<RoleServer>) -> bool {
     ctx.protocol_version().is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
 }
@@ -134,7 +146,7 @@ impl ServerHandler for Mcp {
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools.iter().find(|tool| *tool.name == *name).cloned()
+        self.tools().into_iter().find(|tool| *tool.name == *name)
     }
 
     async fn list_tools(
@@ -142,7 +154,7 @@ impl ServerHandler for Mcp {
         _: Option<PaginatedRequestParams>,
         ctx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let mut result = ListToolsResult::with_all_items(self.tools.to_vec());
+        let mut result = ListToolsResult::with_all_items(self.tools());
         if let Some((key, value)) = server_meta(&ctx) {
             result = result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public);
             result.meta = Some(MetaObject(Map::from_iter([(key, value)])));
@@ -170,7 +182,8 @@ impl ServerHandler for Mcp {
         ctx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         if self.get_tool(&request.name).is_none() {
-            let names: Vec<&str> = self.tools.iter().map(|tool| &*tool.name).collect();
+            let tools = self.tools();
+            let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
             let message = format!("there is no tool called {}; there are {}", request.name, names.join(", "));
             return Err(ErrorData::invalid_params(message, None));
         }

@@ -3,6 +3,7 @@
 //! rmcp's own line reader drops a message that is too long without a word, and its client waits until it gives up.
 //! This one finds out who asked, and answers.
 
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +16,14 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use super::{LARGEST_MESSAGE, Mcp};
-use crate::config::Config;
-use crate::gateway::Gateway;
 use crate::intake::Door;
+use crate::live::Live;
 use crate::supervisor::Supervisor;
-use crate::surface::StopSignal;
+use crate::surface::{DRAIN, StopSignal};
 
 /// Messages waiting in either direction.
 const QUEUE: usize = 64;
@@ -31,12 +32,16 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Serves until the client closes its end or the process is told to stop.
-pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor) -> ExitCode {
+///
+/// Either way, calls in the air are answered: with their answers as long as the program waits, then with an error.
+pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
     // Listened for before anybody can know that we run.
     let mut stop = StopSignal::listen();
-    let mcp = Mcp::new(gateway, Door::Stdio, config.mcp.tools.as_deref());
+    let mcp = Mcp::new(Arc::clone(&live), Door::Stdio, supervisor.stopping().clone());
     let (input, output) = stdio_pipes();
-    let transport = Lines::new(input, output, &supervisor);
+    let closing = CancellationToken::new();
+    let transport = Lines::new(input, output, closing.clone(), &supervisor);
+    let watching = supervisor.spawn("watch", live.watch());
     let serving = async {
         match mcp.serve(transport).await {
             Ok(service) => {
@@ -51,13 +56,39 @@ pub async fn run(gateway: Arc<Gateway>, config: &Config, supervisor: Supervisor)
             }
         }
     };
-    let code = tokio::select! {
-        code = serving => code,
-        () = stop.told() => ExitCode::SUCCESS,
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        code = &mut serving => Some(code),
+        () = stop.told() => None,
+        () = closing.cancelled() => None,
     };
     info!("stopping");
+    watching.abort();
+    closing.cancel();
+    let code = match ended {
+        Some(code) => code,
+        None => drained(serving, &mut stop, &supervisor).await,
+    };
     supervisor.shut_down(LAST_WORDS).await;
     code
+}
+
+/// Waits for the calls in the air, and then for the errors that they end with.
+async fn drained(
+    mut serving: Pin<&mut impl Future<Output = ExitCode>>,
+    stop: &mut StopSignal,
+    supervisor: &Supervisor,
+) -> ExitCode {
+    let finished = tokio::select! {
+        code = &mut serving => Some(code),
+        () = tokio::time::sleep(DRAIN) => None,
+        () = stop.told() => None,
+    };
+    supervisor.stopping().cancel();
+    match finished {
+        Some(code) => code,
+        None => timeout(LAST_WORDS, serving).await.unwrap_or(ExitCode::SUCCESS),
+    }
 }
 
 /// The transport: two tasks, one for each direction, and queues between them and rmcp.
@@ -67,19 +98,22 @@ struct Lines {
     /// Set by the first request that begins a conversation. rmcp ends the connection when anything else but a ping
     /// comes before it.
     begun: bool,
+    /// Cancelled when nothing more is taken: the client has closed its end, or the process was told to stop.
+    closing: CancellationToken,
 }
 
 impl Lines {
     fn new(
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
+        closing: CancellationToken,
         supervisor: &Supervisor,
     ) -> Self {
         let (arrived, incoming) = mpsc::channel(QUEUE);
         let (outgoing, leaving) = mpsc::channel(QUEUE);
-        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), supervisor.stopping().clone()));
+        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
         supervisor.spawn("stdout", write_lines(output, leaving));
-        Self { incoming, outgoing: Some(outgoing), begun: false }
+        Self { incoming, outgoing: Some(outgoing), begun: false, closing }
     }
 }
 
@@ -100,7 +134,15 @@ impl Transport<RoleServer> for Lines {
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            let message = self.incoming.recv().await?;
+            let message = tokio::select! {
+                biased;
+                message = self.incoming.recv() => message,
+                () = self.closing.cancelled() => None,
+            };
+            let Some(message) = message else {
+                self.closing.cancel();
+                return None;
+            };
             let is_ping =
                 matches!(&message, JsonRpcMessage::Request(it) if matches!(it.request, ClientRequest::PingRequest(_)));
             self.begun |= matches!(message, JsonRpcMessage::Request(_)) && !is_ping;
@@ -135,7 +177,7 @@ async fn read_lines(
     mut input: impl AsyncRead + Unpin,
     arrived: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
     answers: mpsc::Sender<Vec<u8>>,
-    stopping: tokio_util::sync::CancellationToken,
+    closing: CancellationToken,
 ) {
     let mut lines = LineReader::new(LARGEST_MESSAGE);
     let mut chunk = vec![0; 64 << 10];
@@ -143,7 +185,7 @@ async fn read_lines(
         let read = tokio::select! {
             read = input.read(&mut chunk) => read,
             () = arrived.closed() => return,
-            () = stopping.cancelled() => return,
+            () = closing.cancelled() => return,
         };
         let Ok(length) = read else { return };
         // A last line counts although nothing ends it.

@@ -1,0 +1,68 @@
+//! The state of every provider, for those who watch the program and for those who choose a model.
+
+use serde_json::{Map, Value, json};
+
+use crate::gateway::Gateway;
+use crate::health::Rest;
+use crate::metrics::Resting;
+use crate::router::roster::{Backend, KeyState};
+
+/// Every provider by name: `ready`, `no_key`, or why it is left alone; what went wrong last; and which models rest.
+/// Kinds of errors only: messages may say what nobody else should read.
+pub(super) fn providers(gateway: &Gateway) -> Value {
+    let backends = gateway.roster.backends.iter();
+    Value::Object(backends.map(|(name, backend)| (name.clone(), Value::Object(provider(backend)))).collect())
+}
+
+/// The state of one provider.
+pub(super) fn provider(backend: &Backend) -> Map<String, Value> {
+    let mut state = Map::new();
+    let rests = rests(backend);
+    let word = match (&backend.key, rests.first()) {
+        (KeyState::Missing(_), _) => "no_key",
+        (_, Some((_, rest))) => rest.cause.name(),
+        (_, None) => "ready",
+    };
+    state.insert("state".into(), json!(word));
+    if let Some((_, rest)) = rests.first() {
+        state.insert("asked_again_in_s".into(), json!(seconds(rest)));
+    }
+    if rests.len() > 1 {
+        let models = rests.iter().map(|(model, rest)| {
+            (model.clone(), json!({"state": rest.cause.name(), "asked_again_in_s": seconds(rest)}))
+        });
+        state.insert("models".into(), Value::Object(models.collect()));
+    }
+    if let Some(last) = backend.health.last_error() {
+        let ago = last.at.elapsed().as_secs();
+        state.insert(
+            "last_error".into(),
+            json!({"kind": last.kind.name(), "model": last.model.as_str(), "seconds_ago": ago}),
+        );
+    }
+    state
+}
+
+/// Who rests, for the metrics.
+pub(super) fn resting(gateway: &Gateway) -> Vec<Resting> {
+    let one = |(name, backend): (&String, &Backend)| {
+        let provider = name.clone();
+        rests(backend)
+            .into_iter()
+            .map(move |(_, rest)| Resting { provider: provider.clone(), cause: rest.cause.name() })
+            .collect::<Vec<_>>()
+    };
+    gateway.roster.backends.iter().flat_map(one).collect()
+}
+
+/// The default model first, if it rests, and then the others that do.
+fn rests(backend: &Backend) -> Vec<(String, Rest)> {
+    let default = backend.provider.models().first().map(|card| card.id.clone());
+    let called = backend.health.models().into_iter().filter(|model| Some(model) != default.as_ref());
+    let models = default.clone().into_iter().chain(called);
+    models.filter_map(|model| Some((model.to_string(), backend.health.rest(&model)?))).collect()
+}
+
+fn seconds(rest: &Rest) -> u64 {
+    u64::try_from(rest.left.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+}
