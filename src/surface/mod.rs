@@ -68,6 +68,6 @@ impl ReloadSignal {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
