@@ -26,6 +26,7 @@ pub mod store;
 pub mod clean;
 pub mod failure;
 pub mod schema;
+pub mod spans;
 pub mod speech;
 pub mod supervisor;
 pub mod telemetry;

@@ -18,7 +18,8 @@ pub struct Supervisor {
 impl Supervisor {
     /// Starts a task.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-        self.tasks.spawn(task.instrument(debug_span!("task", name))).abort_handle()
+        // Within the span of whoever starts it too, because that of the task is nothing when nobody logs it.
+        self.tasks.spawn(task.instrument(debug_span!("task", name)).in_current_span()).abort_handle()
     }
 
     /// Becomes cancelled when shutdown begins.

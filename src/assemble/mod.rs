@@ -28,12 +28,14 @@ use crate::layers::cache::{Cached, Memory};
 use crate::layers::limit::Limited;
 use crate::layers::observe::Observed;
 use crate::layers::retry::Retrying;
+use crate::layers::trace::Traced;
 use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
 use crate::metrics::Metrics;
 use crate::router::roster::{Backend, KeyState, Origin, Roster};
 use crate::router::rules::Rule;
 use crate::schema;
+use crate::spans::Vendor;
 use crate::store::disk::{self, Disk};
 use crate::supervisor::Supervisor;
 use crate::tasks::{Preset as TaskPreset, Presets};
@@ -160,7 +162,10 @@ impl Workshop {
                 http.made_for,
                 memory.made_for
             );
-            let stack = kept(old.stacks.get(name), &made_for, || self.layered(adapter, own, config, &memory.part));
+            let stack = kept(old.stacks.get(name), &made_for, || {
+                let vendor = vendor(own, preset);
+                self.layered(adapter, own, vendor, config, &memory.part)
+            });
             let Stack { provider, health } = stack.part.clone();
             stacks.insert(name.clone(), stack);
             let (kind, key, origin) = (preset.kind.clone(), key_state(found), origin(faults.loaded, name));
@@ -171,7 +176,14 @@ impl Workshop {
     }
 
     /// The layers around an adapter, from the inside out.
-    fn layered(&self, adapter: Provider, own: &ProviderConfig, config: &Config, memory: &Memory) -> Stack {
+    fn layered(
+        &self,
+        adapter: Provider,
+        own: &ProviderConfig,
+        vendor: Vendor,
+        config: &Config,
+        memory: &Memory,
+    ) -> Stack {
         let longest_wait = config.retry.longest_wait.0;
         let attempt = own.deadline.attempt.unwrap_or(config.deadline.attempt).0;
         let retry = retry::Settings { attempts: config.retry.attempts, attempt, longest_wait };
@@ -185,6 +197,8 @@ impl Workshop {
         let provider = Arc::new(Retrying::new(provider, retry));
         // Outside of retry: an answer out of form was paid for, and the same question would be paid for again.
         let provider = Arc::new(Validated::new(provider));
+        // Outside of everything that is done for one question, and inside of what answers without asking.
+        let provider = Arc::new(Traced::new(provider, vendor));
         // Outside of validation: only answers in form are remembered.
         let provider = Arc::new(Cached::new(provider, memory.clone(), self.supervisor.clone(), metrics()));
         // Outermost, so that it sees remembered answers too.
@@ -207,12 +221,22 @@ fn disk_settings(config: &Config, faults: &mut Faults<'_>) -> Option<disk::Setti
 
 /// What routes can demand of a provider: the operator's words, and whether it is on this machine.
 fn tags(provider: &ProviderConfig, preset: &Preset) -> Vec<String> {
-    let base_url =
-        provider.base_url.as_deref().and_then(|url| Url::parse(url).ok()).or_else(|| preset.base_url.clone());
+    let base_url = base_url(provider, preset);
     let is_here = preset.wire == WireKind::Local || base_url.as_ref().is_some_and(is_loopback);
     let mut tags = provider.tags.clone();
     tags.extend(is_here.then(|| Rule::LOCAL.to_owned()));
     tags
+}
+
+fn base_url(provider: &ProviderConfig, preset: &Preset) -> Option<Url> {
+    provider.base_url.as_deref().and_then(|url| Url::parse(url).ok()).or_else(|| preset.base_url.clone())
+}
+
+/// How traces call a provider.
+fn vendor(provider: &ProviderConfig, preset: &Preset) -> Vendor {
+    let server = base_url(provider, preset);
+    let server = server.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+    Vendor { name: preset.trace_name.clone(), server }
 }
 
 fn is_loopback(url: &Url) -> bool {

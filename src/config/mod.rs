@@ -13,12 +13,15 @@ use etcetera::BaseStrategy as _;
 use figment::providers::Env;
 use figment::value::{Dict, Map as Profiles, UncasedStr};
 use figment::{Figment, Metadata, Profile, Provider};
+use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
+use url::Url;
 
 pub use self::faults::Fault;
 pub(crate) use self::faults::nearest;
 pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
+use crate::spans::Collector;
 
 /// The shipped configuration, which every operator's file is laid over.
 pub const BUILT_IN: &str = include_str!("../../config.toml");
@@ -233,6 +236,32 @@ pub fn find_key(key: Option<&KeyConfig>, usual: Option<&str>) -> FoundKey {
             }
         }
     }
+}
+
+/// Where spans go, if anywhere.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn collector(loaded: &Loaded) -> Result<Option<Collector>, Vec<Fault>> {
+    let traces = &loaded.config.traces;
+    let Some(endpoint) = &traces.endpoint else { return Ok(None) };
+    let wrong = |key: &str, message: &str| vec![loaded.fault(key, message)];
+    let unfit = || wrong("traces.endpoint", "expected an http or https address without a user name");
+    let url = Url::parse(endpoint).map_err(|_| unfit())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
+        return Err(unfit());
+    }
+    let mut headers = Vec::new();
+    for (name, value) in &traces.headers {
+        let key = format!("traces.headers.{name}");
+        let FoundKey::Found(value) = find_key(Some(value), None) else {
+            return Err(wrong(&key, "there is nothing in the variable or file that it names"));
+        };
+        let sound = HeaderValue::try_from(value.expose_secret()).is_ok();
+        let name = HeaderName::try_from(name.as_str()).ok().filter(|_| sound);
+        headers.push((name.ok_or_else(|| wrong(&key, "it cannot be sent as a header"))?, value));
+    }
+    Ok(Some(Collector { endpoint: url, headers }))
 }
 
 /// The environment that child processes get: where programs and language data are, and nothing else.

@@ -46,6 +46,8 @@ pub struct Config {
     #[serde(default)]
     pub mcp: McpConfig,
     pub log: LogConfig,
+    #[serde(default)]
+    pub traces: TracesConfig,
 }
 
 /// One provider. What is left out is the preset's.
@@ -241,6 +243,16 @@ pub struct HttpConfig {
 pub struct McpConfig {
     /// The tools to offer; all when absent.
     pub tools: Option<Vec<String>>,
+}
+
+/// Where spans go, if anywhere.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracesConfig {
+    /// An OTLP collector over HTTP, such as `http://localhost:4318`.
+    pub endpoint: Option<String>,
+    /// Sent along with every batch, each from the environment or a file.
+    pub headers: BTreeMap<String, KeyConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

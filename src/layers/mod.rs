@@ -8,4 +8,5 @@ pub mod cache;
 pub mod limit;
 pub mod observe;
 pub mod retry;
+pub mod trace;
 pub mod validate;

@@ -16,7 +16,7 @@ use crate::live::Live;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
 use crate::surface::{analyze, init, mcp, models, prices, route, server};
-use crate::telemetry;
+use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
 #[derive(Debug, Parser)]
@@ -90,7 +90,25 @@ pub async fn run(cli: Cli) -> ExitCode {
         Ok(loaded) => loaded,
         Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
-    telemetry::start(log_level(&cli, &loaded), loaded.config.log.format);
+    let spans = match spans(&loaded) {
+        Ok(spans) => spans,
+        Err(faults) => return report(&faults, wants_json(&cli.command)),
+    };
+    telemetry::start(log_level(&cli, &loaded), loaded.config.log.format, spans.as_ref());
+    let code = run_with(cli, loaded).await;
+    if let Some(spans) = spans {
+        spans.shut_down().await;
+    }
+    code
+}
+
+/// What sends spans, where the configuration says where to.
+fn spans(loaded: &Loaded) -> Result<Option<Spans>, Vec<Fault>> {
+    let Some(collector) = config::collector(loaded)? else { return Ok(None) };
+    Spans::to(&collector).map(Some).map_err(|error| vec![loaded.fault("traces.endpoint", error.to_string())])
+}
+
+async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
     let json = wants_json(&cli.command);
     let supervisor = Supervisor::default();
     let live = match Live::start(cli.config, loaded, supervisor.clone()) {

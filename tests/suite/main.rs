@@ -13,6 +13,7 @@ mod routes;
 mod service;
 mod streams;
 mod tidy;
+mod traces;
 mod vendors;
 
 use std::path::{Path, PathBuf};

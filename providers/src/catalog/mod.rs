@@ -54,6 +54,8 @@ pub struct Preset {
     pub quirks: Quirks,
     /// What stands before the names of its models in `LiteLLM`'s file of prices.
     pub price_prefix: Option<String>,
+    /// What traces call it: a well-known name of the conventions for generative models where there is one.
+    pub trace_name: String,
     /// Cards of known models.
     pub cards: Vec<ModelCard>,
     /// What is assumed of any other model.
@@ -111,8 +113,8 @@ impl Catalog {
 }
 
 /// The members of a preset's table that are its own; the rest is what is assumed of its models.
-const OWN: [&str; 9] =
-    ["wire", "base_url", "hosts", "key_env", "key_header", "headers", "model", "quirks", "price_prefix"];
+const OWN: [&str; 10] =
+    ["wire", "base_url", "hosts", "key_env", "key_header", "headers", "model", "quirks", "price_prefix", "trace_name"];
 
 #[derive(Deserialize)]
 struct PresetToml {
@@ -128,6 +130,7 @@ struct PresetToml {
     #[serde(default)]
     quirks: Quirks,
     price_prefix: Option<String>,
+    trace_name: Option<String>,
 }
 
 fn build(kind: &str, table: Table, cards: &[CardSettings]) -> Result<Preset, String> {
@@ -163,6 +166,7 @@ fn build(kind: &str, table: Table, cards: &[CardSettings]) -> Result<Preset, Str
         model,
         quirks: own.quirks,
         price_prefix: own.price_prefix,
+        trace_name: own.trace_name.unwrap_or_else(|| kind.replace('-', "_")),
         cards,
         unknown,
     })

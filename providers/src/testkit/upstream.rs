@@ -77,6 +77,8 @@ pub struct Received {
     pub headers: String,
     /// The body as JSON; null when it is none.
     pub body: Value,
+    /// The body as it came.
+    pub bytes: Vec<u8>,
 }
 
 /// The server. It plays its script in order, and the last play for ever; dropping it closes its sockets.
@@ -241,6 +243,7 @@ async fn read(stream: &mut TcpStream) -> Option<Received> {
             _ => return None,
         }
     }
-    let body = serde_json::from_slice(&bytes[head_ends + 4..ends]).unwrap_or(Value::Null);
-    Some(Received { line: line.trim_end_matches(" HTTP/1.1").to_owned(), headers, body })
+    let bytes = bytes[head_ends + 4..ends].to_vec();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    Some(Received { line: line.trim_end_matches(" HTTP/1.1").to_owned(), headers, body, bytes })
 }

@@ -21,12 +21,14 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 use vision_providers::request::Caller;
 
 use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::intake::Door;
 use crate::live::Live;
+use crate::spans;
 use crate::surface::{answer, models};
 
 pub use self::tools::TOOLS;
@@ -96,7 +98,9 @@ impl Mcp {
     /// Runs a call to its end, its cancellation or its panic, with signs of life in between.
     async fn attend(&self, request: CallToolRequestParams, ctx: &RequestContext<RoleServer>) -> CallToolResult {
         let name = request.name.to_string();
+        let span = self.span(&name, ctx);
         let work = AssertUnwindSafe(self.call(&name, request.arguments.unwrap_or_default())).catch_unwind();
+        let work = work.instrument(span.clone());
         tokio::pin!(work);
         let token = ctx.meta.get_progress_token();
         let mut signs = tokio::time::interval(PROGRESS_EVERY);
@@ -116,7 +120,29 @@ impl Mcp {
                 },
             }
         };
-        outcome.unwrap_or_else(|failure| refused(&failure))
+        outcome.unwrap_or_else(|failure| {
+            spans::failed(&span, failure.code.name());
+            refused(&failure)
+        })
+    }
+
+    /// The span of a call, in the trace of its caller: that of the message, or else that of the request around it.
+    fn span(&self, tool: &str, ctx: &RequestContext<RoleServer>) -> Span {
+        let transport = if self.door == Door::Stdio { "pipe" } else { "tcp" };
+        let span = spans::tool_call(tool, &ctx.id.to_string(), transport);
+        let headers = ctx.extensions.get::<http::request::Parts>().map(|parts| &parts.headers);
+        let header = |name: &str| headers?.get(name)?.to_str().ok();
+        match (ctx.meta.get_traceparent(), header("traceparent")) {
+            (Some(message), request) => {
+                spans::follow(&span, message, ctx.meta.get_tracestate());
+                if let Some(request) = request {
+                    spans::link(&span, request, header("tracestate"));
+                }
+            }
+            (None, Some(request)) => spans::follow(&span, request, header("tracestate")),
+            (None, None) => {}
+        }
+        span
     }
 }
 
