@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint docs clients examples record fuzz
+.PHONY: help demo test install lint docs clients examples record fuzz overload
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ clients: ## run real MCP clients against the program: Inspector, Python and Type
 
 record: ## put the questions of tests/wires/exchanges to a vendor, with your key: make record KIND=anthropic [BASE_URL=…]
 	cargo run --package vision-providers --example record --features testkit -- $(KIND) $(BASE_URL)
+
+overload: ## how much of its rate the server keeps when five times as much is asked: see bench/README.md
+	cargo bench --bench overload
 
 fuzz: ## fuzz a reader for a minute: make fuzz TARGET=replies (streams, frames, catalog)
 	cd fuzz && cargo +nightly fuzz run $(TARGET) -- -max_total_time=60

@@ -138,6 +138,14 @@ pub struct ServerConfig {
     pub allow_unauthenticated: bool,
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: usize,
+    /// Requests worked on at once.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_requests: usize,
+    /// Requests waiting to be worked on; one more is refused at once.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub queue: usize,
+    /// Memory that the program may use; what the container or the machine has when absent.
+    pub max_memory: Option<Size>,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

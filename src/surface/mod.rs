@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod admission;
 mod analyze;
 pub mod answer;
 pub mod cli;

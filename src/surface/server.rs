@@ -16,7 +16,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN};
+use http::header::{ACCEPT, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 use url::Url;
 
+use super::admission::Admission;
 use super::mcp::{LARGEST_MESSAGE, Mcp};
 use super::{DRAIN, health};
 use crate::intake::Door;
@@ -66,7 +67,11 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
     };
     let address = listener.local_addr().map_or_else(|_| listen.to_owned(), |address| address.to_string());
     let draining = CancellationToken::new();
-    let routes = routes(&live, draining.clone(), supervisor.stopping());
+    let server = &config.server;
+    let admission = Admission::new(server.max_requests, server.queue, live.metrics().clone());
+    let most = server.max_memory.map(|size| size.0);
+    let minding = supervisor.spawn("memory", admission.clone().watch_memory(most));
+    let routes = routes(&live, admission, draining.clone(), supervisor.stopping());
     info!(%address, "listening; MCP is at /mcp");
     let connections = Connections::new(config.server.max_connections, live.metrics().clone());
     let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
@@ -80,6 +85,7 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
     draining.cancel();
     watching.abort();
     reloading.abort();
+    minding.abort();
     info!("stopping");
     tokio::select! {
         () = supervisor.drained(DRAIN) => {}
@@ -109,7 +115,7 @@ async fn bind(listen: &str, allow_unauthenticated: bool) -> Result<TcpListener, 
     TcpListener::bind(address).await.map_err(|error| format!("listening on {address}: {error}"))
 }
 
-fn routes(live: &Arc<Live>, draining: CancellationToken, stopping: &CancellationToken) -> Router {
+fn routes(live: &Arc<Live>, admission: Admission, draining: CancellationToken, stopping: &CancellationToken) -> Router {
     let mcp = Mcp::new(Arc::clone(live), Door::Http, stopping.clone());
     let settings = StreamableHttpServerConfig::default()
         // Sessions are unlimited in number and not tied to their caller, and a lost client would not cancel its call.
@@ -123,21 +129,25 @@ fn routes(live: &Arc<Live>, draining: CancellationToken, stopping: &Cancellation
     let mcp = Router::new()
         .route_service("/mcp", service)
         .layer(from_fn_with_state(BodyMemory::default(), whole_body))
+        .layer(from_fn_with_state(admission.clone(), admitted))
         .layer(from_fn(lenient))
         .layer(from_fn_with_state(Arc::clone(live), guarded));
     let watched = Router::new()
         .route("/metrics", get(metrics))
         .with_state(Arc::clone(live))
         .layer(from_fn_with_state(Arc::clone(live), guarded));
-    let ready = Router::new().route("/readyz", get(ready)).with_state((Arc::clone(live), draining));
+    let ready = Router::new().route("/readyz", get(ready)).with_state((Arc::clone(live), admission, draining));
     // Health is asked for by address, by machines that know no name.
     Router::new().route("/healthz", get(|| async { "ok" })).merge(ready).merge(watched).merge(mcp)
 }
 
 /// Whether requests are taken, and how every provider is.
-async fn ready(State((live, draining)): State<(Arc<Live>, CancellationToken)>) -> Response {
-    let (status, word) =
-        if draining.is_cancelled() { (StatusCode::SERVICE_UNAVAILABLE, "stopping") } else { (StatusCode::OK, "ready") };
+async fn ready(State((live, admission, draining)): State<(Arc<Live>, Admission, CancellationToken)>) -> Response {
+    let (status, word) = match (draining.is_cancelled(), admission.is_closed()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (_, true) => (StatusCode::SERVICE_UNAVAILABLE, "out of memory"),
+        (false, false) => (StatusCode::OK, "ready"),
+    };
     let body = json!({"status": word, "providers": health::providers(&live.now().gateway)});
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
@@ -212,6 +222,17 @@ async fn lenient(mut request: Request, next: Next) -> Response {
         let both = HeaderValue::from_static("application/json, text/event-stream");
         request.headers_mut().insert(ACCEPT, both);
     }
+    next.run(request).await
+}
+
+/// Lets a request in, or sends it away before its body is read.
+async fn admitted(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    let Ok(_turn) = admission.enter().await else {
+        let message = "too much is being asked: try again in some seconds";
+        let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, message);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        return closing(response);
+    };
     next.run(request).await
 }
 

@@ -229,3 +229,59 @@ async fn who_watches_sees_how_every_provider_is_and_what_was_counted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_is_too_much_is_told_before_a_body_is_read_and_when_to_come_back() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        let upstream = Upstream::start([Play::Silence]).await;
+        write(&file, &config(&upstream, "[server]\nmax_requests = 1\nqueue = 1\n[deadline]\ntotal = \"8s\"\n"));
+        let server = serving(&file).await;
+        let hurried = async {
+            while upstream.calls() == 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            // One more waits, and is told after five seconds; the next is told at once, although its body never comes.
+            let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}content-length: 1000\r\n\r\n", server.address);
+            let first = server.raw(&head);
+            let second = async {
+                sleep(Duration::from_millis(300)).await;
+                let began = Instant::now();
+                (server.raw(&head).await, began.elapsed())
+            };
+            join(first, second).await
+        };
+        let (_, (waited, (refused, took))) = join(asked(&server, 1), hurried).await;
+        for answer in [waited, refused] {
+            assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 2"), "{answer}");
+        }
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let (_, metrics) = server.get("/metrics").await;
+        assert!(metrics.contains("visiongate_shed_total{reason=\"requests\"} 2"), "{metrics}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_while_memory_runs_out() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        let upstream = Upstream::start([says("well")]).await;
+        write(&file, &config(&upstream, "[server]\nmax_memory = \"1MiB\"\n"));
+        let server = serving(&file).await;
+        let began = Instant::now();
+        let (status, body) = loop {
+            let (status, body) = server.get("/readyz").await;
+            if status != 200 || began.elapsed() > PATIENCE {
+                break (status, body);
+            }
+            sleep(Duration::from_millis(50)).await;
+        };
+        assert!(status == 503 && body.contains("out of memory"), "{status} {body}");
+        let (status, _) = server.post(JSON, "{}").await;
+        assert_eq!((status, upstream.calls()), (503, 0));
+    })
+    .await;
+}

@@ -1,0 +1,143 @@
+//! Who is let in: at most so many requests at once and so many waiting, and nobody while memory runs out.
+//!
+//! It decides before a body is read, because reading what will be refused is the dearest way to refuse it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{interval, timeout};
+use tracing::{info, warn};
+
+use crate::metrics::{Metrics, Shed};
+
+/// Longer than this nobody waits to be let in: whoever calls has more use of an answer that says so.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// From this share of the memory on, nobody waits any more.
+const HIGH: f64 = 0.85;
+/// And from this one on, nobody is let in.
+const CRITICAL: f64 = 0.92;
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The door.
+#[derive(Debug, Clone)]
+pub(super) struct Admission(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    queue: usize,
+    memory: AtomicU8,
+    metrics: Metrics,
+}
+
+impl Admission {
+    pub(super) fn new(requests: usize, queue: usize, metrics: Metrics) -> Self {
+        let turns = Arc::new(Semaphore::new(requests.clamp(1, Semaphore::MAX_PERMITS)));
+        Self(Arc::new(Inner { turns, waiting: AtomicUsize::new(0), queue, memory: AtomicU8::new(0), metrics }))
+    }
+
+    /// The right to be worked on; an error when it does not come in time.
+    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, Shed> {
+        let outcome = self.turn().await;
+        if let Err(reason) = outcome {
+            self.0.metrics.shed(reason);
+        }
+        outcome
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Shed> {
+        let memory = self.memory();
+        if memory == Memory::Critical {
+            return Err(Shed::Memory);
+        }
+        if let Ok(turn) = Arc::clone(&self.0.turns).try_acquire_owned() {
+            return Ok(turn);
+        }
+        let place = Place::take(&self.0.waiting);
+        if memory == Memory::High || place.before >= self.0.queue {
+            return Err(Shed::Requests);
+        }
+        let turn = timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or(Shed::Requests)
+    }
+
+    /// Whether everybody is refused for now.
+    pub(super) fn is_closed(&self) -> bool {
+        self.memory() == Memory::Critical
+    }
+
+    fn memory(&self) -> Memory {
+        match self.0.memory.load(Ordering::Relaxed) {
+            0 => Memory::Fine,
+            1 => Memory::High,
+            _ => Memory::Critical,
+        }
+    }
+
+    /// Keeps an eye on the memory. Never ends. `most` is what the operator allows; without it, what there is.
+    pub(super) async fn watch_memory(self, most: Option<u64>) {
+        let Ok(own) = sysinfo::get_current_pid() else { return };
+        let mut system = System::new();
+        let mut looks = interval(LOOK);
+        loop {
+            looks.tick().await;
+            let Some(share) = used(&mut system, own, most) else { continue };
+            let now = match share {
+                share if share >= CRITICAL => Memory::Critical,
+                share if share >= HIGH => Memory::High,
+                _ => Memory::Fine,
+            };
+            let before = self.memory();
+            self.0.memory.store(now as u8, Ordering::Relaxed);
+            match (before, now) {
+                (Memory::Critical, Memory::Fine | Memory::High) => info!("requests are taken again"),
+                (Memory::Fine | Memory::High, Memory::Critical) => warn!("memory runs out: requests are refused"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How much of the memory is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    Fine = 0,
+    High = 1,
+    Critical = 2,
+}
+
+/// The share of the memory that is used: of what the operator allows, of the container's, or of the machine's.
+#[expect(clippy::cast_precision_loss, reason = "bytes of memory are far below 2^52")]
+fn used(system: &mut System, own: Pid, most: Option<u64>) -> Option<f64> {
+    system.refresh_memory();
+    let container = system.cgroup_limits().map(|limits| limits.total_memory).filter(|limit| *limit > 0);
+    let most = most.or(container).unwrap_or_else(|| system.total_memory());
+    let what = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, what);
+    let used = system.process(own)?.memory();
+    (most > 0).then(|| used as f64 / most as f64)
+}
+
+/// A place among those who wait, given back when dropped.
+struct Place<'a> {
+    waiting: &'a AtomicUsize,
+    /// How many were there before.
+    before: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize) -> Self {
+        let before = waiting.fetch_add(1, Ordering::Relaxed);
+        Self { waiting, before }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
