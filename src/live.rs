@@ -129,13 +129,13 @@ impl Live {
 
     /// Watches the file, and reloads when it changes. Never ends.
     pub async fn watch(self: Arc<Self>) {
-        let mut known = self.look();
+        let mut known = self.look().await;
         let mut last = known.clone();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             looks.tick().await;
-            let seen = self.look();
+            let seen = self.look().await;
             if seen != known && seen == last {
                 known = seen.clone();
                 self.reload_and_tell().await;
@@ -144,8 +144,8 @@ impl Live {
         }
     }
 
-    fn look(&self) -> Option<Appearance> {
-        let metadata = std::fs::metadata(self.file()?).ok()?;
+    async fn look(&self) -> Option<Appearance> {
+        let metadata = tokio::fs::metadata(self.file()?).await.ok()?;
         Some(Appearance { bytes: metadata.len(), changed: metadata.modified().ok() })
     }
 }

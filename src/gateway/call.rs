@@ -82,6 +82,9 @@ impl Call<'_> {
                     return Ok(self.leaving(outcome, left));
                 }
             }
+            if let Some((index, began)) = left {
+                self.note(self.candidate(index), &[], "cancelled", began);
+            }
         }
         for index in next..self.opened.plan.candidates.len() {
             let began = Instant::now();

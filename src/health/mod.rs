@@ -125,22 +125,23 @@ pub struct Health {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    /// What concerns the account, and so all of its models: the key and the credit.
-    account: Breaker,
-    account_cause: Cause,
-    /// Until when the vendor wants to be left alone.
-    held_until: Option<Instant>,
-    /// Calls that the vendor still takes until a time, by its own account.
-    window: Option<(u64, Instant)>,
     models: HashMap<ModelId, Model>,
     last_error: Option<LastError>,
 }
 
+/// What is known of one model. Keys can be refused and credit can be spent for one model alone, and a caller who names a
+/// model that is not ours to ask must not take the others from everybody else.
 #[derive(Debug)]
 struct Model {
     breaker: Breaker,
+    /// Why it rests, when it does.
+    cause: Cause,
+    /// Until when the vendor wants to be left alone.
+    held_until: Option<Instant>,
+    /// Calls that the vendor still takes until a time, by its own account.
+    window: Option<(u64, Instant)>,
     latencies: Latencies,
     /// Calls in the air.
     calls: u32,
@@ -149,63 +150,40 @@ struct Model {
 
 impl Model {
     fn new(now: Instant) -> Self {
-        Self { breaker: Breaker::new(now), latencies: Latencies::default(), calls: 0, last_used: now }
-    }
-}
-
-impl Health {
-    /// Of a provider that nobody has asked yet.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        let Settings { failures, open, longest } = settings;
-        let state = State {
-            account: Breaker::new(Instant::now()),
-            account_cause: Cause::Unauthorized,
+        Self {
+            breaker: Breaker::new(now),
+            cause: Cause::Failing,
             held_until: None,
             window: None,
-            models: HashMap::new(),
-            last_error: None,
-        };
-        Self { settings: breaker::Settings { failures, open, longest }, state: Mutex::new(state) }
+            latencies: Latencies::default(),
+            calls: 0,
+            last_used: now,
+        }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hold(&self, now: Instant) -> Option<Rest> {
+        let left = self.held_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(Rest { cause: Cause::Throttled, left })
     }
 
-    /// Why this model is not asked now, if it is not. One that wants a little patience may be asked, and waited for.
-    #[must_use]
-    pub fn rest(&self, model: &ModelId) -> Option<Rest> {
-        let now = Instant::now();
-        let state = self.state();
-        let account = state.account.rest(now).map(|left| Rest { cause: state.account_cause, left });
-        let failing = || {
-            let left = state.models.get(model)?.breaker.rest(now)?;
-            Some(Rest { cause: Cause::Failing, left })
-        };
-        account.or_else(failing).or_else(|| state.hold(now))
+    fn rest(&self, now: Instant) -> Option<Rest> {
+        let resting = self.breaker.rest(now).map(|left| Rest { cause: self.cause, left });
+        resting.or_else(|| self.hold(now))
     }
 
-    /// How long the vendor wants to be left alone.
-    #[must_use]
-    pub fn hold(&self) -> Option<Rest> {
-        self.state().hold(Instant::now())
+    fn hold_until(&mut self, until: Instant) {
+        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
     }
 
-    /// Takes one of the calls that the vendor still takes, as far as it said how many those are.
-    ///
-    /// # Errors
-    /// How long to wait, when it takes none now.
-    pub fn start(&self) -> Result<(), Rest> {
-        let now = Instant::now();
-        let mut state = self.state();
-        if let Some(rest) = state.hold(now) {
+    /// Takes one of the calls that the vendor still takes.
+    fn start(&mut self, now: Instant) -> Result<(), Rest> {
+        if let Some(rest) = self.hold(now) {
             return Err(rest);
         }
-        match &mut state.window {
+        match &mut self.window {
             Some((left, until)) if now < *until && *left == 0 => {
                 let until = *until;
-                state.hold_until(until);
+                self.hold_until(until);
                 Err(Rest { cause: Cause::Throttled, left: until - now })
             }
             Some((left, until)) if now < *until => {
@@ -216,6 +194,79 @@ impl Health {
         }
     }
 
+    fn failed(&mut self, now: Instant, began: Instant, error: &Error, settings: breaker::Settings) {
+        let hint = match error.retry_verdict() {
+            Retry::Later(hint) | Retry::Spent(hint) => hint,
+            Retry::Never | Retry::Once => None,
+        };
+        match error.kind() {
+            ErrorKind::Unauthorized => self.rests(now, Cause::Unauthorized, hint, UNAUTHORIZED),
+            ErrorKind::OutOfCredit => self.rests(now, Cause::OutOfCredit, hint, OUT_OF_CREDIT),
+            ErrorKind::RateLimited => {
+                self.breaker.abandoned(now);
+                self.hold_until(now + hint.unwrap_or(SHORTEST_HOLD));
+            }
+            ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled | ErrorKind::Empty => {
+                self.cause = Cause::Failing;
+                self.breaker.failed(now, settings);
+                // One that hangs is not quick.
+                if error.kind() == ErrorKind::TimedOut {
+                    self.latencies.add(now, now - began);
+                }
+            }
+            // Somebody else is at fault, which says nothing about the backend.
+            _ => self.breaker.abandoned(now),
+        }
+    }
+
+    /// Rests from now on, for as long as the vendor says.
+    fn rests(&mut self, now: Instant, cause: Cause, hint: Option<Duration>, usual: breaker::Settings) {
+        self.cause = cause;
+        match hint {
+            Some(hint) => self.breaker.trip(now, hint),
+            None => self.breaker.failed(now, usual),
+        }
+    }
+}
+
+impl Health {
+    /// Of a provider that nobody has asked yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let Settings { failures, open, longest } = settings;
+        Self { settings: breaker::Settings { failures, open, longest }, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why this model is not asked now, if it is not. One that wants a little patience may be asked, and waited for.
+    #[must_use]
+    pub fn rest(&self, model: &ModelId) -> Option<Rest> {
+        self.known(model, Model::rest).flatten()
+    }
+
+    /// How long the vendor wants to be left alone about this model.
+    #[must_use]
+    pub fn hold(&self, model: &ModelId) -> Option<Rest> {
+        self.known(model, Model::hold).flatten()
+    }
+
+    fn known<T>(&self, model: &ModelId, look: impl FnOnce(&Model, Instant) -> T) -> Option<T> {
+        let now = Instant::now();
+        self.state().models.get(model).map(|model| look(model, now))
+    }
+
+    /// Takes one of the calls that the vendor still takes, as far as it said how many those are.
+    ///
+    /// # Errors
+    /// How long to wait, when it takes none now.
+    pub fn start(&self, model: &ModelId) -> Result<(), Rest> {
+        let now = Instant::now();
+        self.state().models.get_mut(model).map_or(Ok(()), |model| model.start(now))
+    }
+
     /// Takes the right to call this model.
     ///
     /// # Errors
@@ -223,14 +274,9 @@ impl Health {
     pub fn admit(self: &Arc<Self>, model: &ModelId) -> Result<Pass, Rest> {
         let now = Instant::now();
         let mut state = self.state();
-        let cause = state.account_cause;
-        state.account.admit(now).map_err(|left| Rest { cause, left })?;
-        let admitted = state.model(model, now).breaker.admit(now);
-        if let Err(left) = admitted {
-            state.account.abandoned(now);
-            return Err(Rest { cause: Cause::Failing, left });
-        }
-        state.model(model, now).calls += 1;
+        let known = state.model(model, now);
+        known.breaker.admit(now).map_err(|left| Rest { cause: known.cause, left })?;
+        known.calls += 1;
         drop(state);
         Ok(Pass { health: Arc::clone(self), model: model.clone(), began: now, settled: false })
     }
@@ -238,21 +284,19 @@ impl Health {
     /// The mean latency of late, in which old calls fade.
     #[must_use]
     pub fn mean_latency(&self, model: &ModelId) -> Option<Duration> {
-        let now = Instant::now();
-        self.state().models.get(model).and_then(|model| model.latencies.mean(now))
+        self.known(model, |model, now| model.latencies.mean(now)).flatten()
     }
 
     /// What 19 of 20 calls of late were quicker than.
     #[must_use]
     pub fn usual_worst(&self, model: &ModelId) -> Option<Duration> {
-        let now = Instant::now();
-        self.state().models.get(model).and_then(|model| model.latencies.usual_worst(now))
+        self.known(model, |model, now| model.latencies.usual_worst(now)).flatten()
     }
 
     /// Whether a call to this model is in the air.
     #[must_use]
     pub fn is_being_asked(&self, model: &ModelId) -> bool {
-        self.state().models.get(model).is_some_and(|model| model.calls > 0)
+        self.known(model, |model, _| model.calls > 0).unwrap_or(false)
     }
 
     /// What went wrong last.
@@ -272,17 +316,18 @@ impl Health {
     fn settle(&self, model: &ModelId, began: Instant, outcome: Result<Option<Allowance>, &Error>) {
         let now = Instant::now();
         let mut state = self.state();
-        let allowance = match outcome {
-            Ok(allowance) => allowance,
-            Err(error) => error.allowance(),
-        };
-        if let Some(allowance) = allowance {
-            state.allow(now, allowance);
+        let known = state.model(model, now);
+        let allowance = outcome.unwrap_or_else(Error::allowance);
+        if let Some(Allowance { calls, renewed_in }) = allowance {
+            known.window = Some((calls, now + renewed_in));
         }
         match outcome {
-            Ok(_) => state.answered(model, now, now - began),
+            Ok(_) => {
+                known.breaker.succeeded(now);
+                known.latencies.add(now, now - began);
+            }
             Err(error) => {
-                state.failed(model, now, began, error, self.settings);
+                known.failed(now, began, error, self.settings);
                 state.last_error = Some(LastError { model: model.clone(), kind: error.kind(), at: now });
             }
         }
@@ -298,65 +343,6 @@ impl State {
         let model = self.models.entry(model.clone()).or_insert_with(|| Model::new(now));
         model.last_used = now;
         model
-    }
-
-    fn hold(&self, now: Instant) -> Option<Rest> {
-        let left = self.held_until?.saturating_duration_since(now);
-        (!left.is_zero()).then_some(Rest { cause: Cause::Throttled, left })
-    }
-
-    fn hold_until(&mut self, until: Instant) {
-        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
-    }
-
-    fn allow(&mut self, now: Instant, Allowance { calls, renewed_in }: Allowance) {
-        let until = now + renewed_in;
-        self.window = Some((calls, until));
-    }
-
-    fn answered(&mut self, model: &ModelId, now: Instant, latency: Duration) {
-        self.account.succeeded(now);
-        let model = self.model(model, now);
-        model.breaker.succeeded(now);
-        model.latencies.add(now, latency);
-    }
-
-    fn failed(&mut self, model: &ModelId, now: Instant, began: Instant, error: &Error, settings: breaker::Settings) {
-        let hint = match error.retry_verdict() {
-            Retry::Later(hint) | Retry::Spent(hint) => hint,
-            Retry::Never | Retry::Once => None,
-        };
-        let about_the_account = match error.kind() {
-            ErrorKind::Unauthorized => Some((Cause::Unauthorized, UNAUTHORIZED)),
-            ErrorKind::OutOfCredit => Some((Cause::OutOfCredit, OUT_OF_CREDIT)),
-            _ => None,
-        };
-        if let Some((cause, settings)) = about_the_account {
-            self.account_cause = cause;
-            match hint {
-                Some(hint) => self.account.trip(now, hint),
-                None => self.account.failed(now, settings),
-            }
-            self.model(model, now).breaker.abandoned(now);
-            return;
-        }
-        self.account.abandoned(now);
-        let model = self.model(model, now);
-        match error.kind() {
-            ErrorKind::RateLimited => {
-                model.breaker.abandoned(now);
-                self.hold_until(now + hint.unwrap_or(SHORTEST_HOLD));
-            }
-            ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled | ErrorKind::Empty => {
-                model.breaker.failed(now, settings);
-                // One that hangs is not quick.
-                if error.kind() == ErrorKind::TimedOut {
-                    model.latencies.add(now, now - began);
-                }
-            }
-            // Somebody else is at fault, which says nothing about the backend.
-            _ => model.breaker.abandoned(now),
-        }
     }
 }
 
@@ -385,7 +371,6 @@ impl Drop for Pass {
         model.calls = model.calls.saturating_sub(1);
         if !self.settled {
             model.breaker.abandoned(now);
-            state.account.abandoned(now);
         }
     }
 }

@@ -147,7 +147,7 @@ impl Picture {
     /// A number that is the same for the same file, whatever it is called.
     #[must_use]
     pub fn mark(&self) -> u64 {
-        const HEAD: usize = 256 << 10;
+        const HEAD: usize = 32 << 10;
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.bytes.len().to_le_bytes());
         hasher.update(self.bytes.get(..HEAD).unwrap_or(&self.bytes));

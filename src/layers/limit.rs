@@ -91,7 +91,7 @@ impl Limited {
     }
 
     async fn free_turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
-        if let Some(rest) = self.health.hold() {
+        if let Some(rest) = self.health.hold(model) {
             self.bear(rest, ctx)?;
         }
         let turn = match Arc::clone(&self.gate.turns).try_acquire_owned() {
@@ -99,7 +99,7 @@ impl Limited {
             Err(_) => self.queued(ctx, model).await?,
         };
         loop {
-            let rest = match self.health.start() {
+            let rest = match self.health.start(model) {
                 Err(rest) => self.bear(rest, ctx)?,
                 Ok(()) => return Ok(turn),
             };
