@@ -22,6 +22,10 @@ pub(super) fn text(list: &Value) -> String {
         let models = provider["models"].as_array().into_iter().flatten();
         lines.extend(models.map(|model| format!("  {}", line(model))));
     }
+    let routes = list["routes"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    if !routes.is_empty() {
+        lines.push(format!("names of routes: {}", routes.join(", ")));
+    }
     lines.join("\n")
 }
 
@@ -75,6 +79,10 @@ fn listed(gateway: &Gateway, one: impl Fn(&str, &Backend) -> Value) -> Value {
         json!({"default": gateway.roster.default, "fallback": gateway.roster.fallback, "providers": providers});
     if !aliases.is_empty() {
         list["aliases"] = json!(aliases);
+    }
+    let names: Vec<&str> = gateway.roster.rule_names().collect();
+    if !names.is_empty() {
+        list["routes"] = json!(names);
     }
     list
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
 
 fn text(explained: &Explained) -> String {
     let plan = &explained.plan;
-    let mut lines = vec![format!("{} asks for {} by {}", plan.rule, plan.requested, plan.strategy)];
+    let mut lines = vec![format!("asked for: {} ({}, strategy {})", plan.requested, plan.rule, plan.strategy)];
     if !plan.demands.is_empty() {
         lines.push(format!("rules keep it with providers that are {}", plan.demands.join(" and ")));
     }

@@ -349,7 +349,8 @@ async fn the_route_command_explains_every_strategy_of_the_shipped_configuration(
             command.output().expect("it runs")
         };
         let text = String::from_utf8(command(&[]).stdout).expect("text");
-        assert!(text.contains(words) && text.contains(&format!("asks for {name} by {strategy}")), "{name}: {text}");
+        assert!(text.contains(words) && text.contains(&format!("asked for: {name} (routes[")), "{name}: {text}");
+        assert!(text.contains(&format!("strategy {strategy})")), "{name}: {text}");
         let json: Value = serde_json::from_slice(&command(&["--json"]).stdout).expect("one JSON document");
         assert_eq!((&json["strategy"], &json["model_requested"]), (&json!(strategy), &json!(name)), "{json}");
         assert!(!order(&json).is_empty());
