@@ -209,9 +209,8 @@ impl Model {
             ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled | ErrorKind::Empty => {
                 self.cause = Cause::Failing;
                 self.breaker.failed(now, settings);
-                // One that hangs is not quick.
                 if error.kind() == ErrorKind::TimedOut {
-                    self.latencies.add(now, now - began);
+                    self.latencies.given_up(now, now - began);
                 }
             }
             // Somebody else is at fault, which says nothing about the backend.
@@ -287,6 +286,12 @@ impl Health {
         self.known(model, |model, now| model.latencies.mean(now)).flatten()
     }
 
+    /// What half of the answers of late were quicker than.
+    #[must_use]
+    pub fn usual_latency(&self, model: &ModelId) -> Option<Duration> {
+        self.known(model, |model, now| model.latencies.usual(now)).flatten()
+    }
+
     /// What 19 of 20 calls of late were quicker than.
     #[must_use]
     pub fn usual_worst(&self, model: &ModelId) -> Option<Duration> {
@@ -324,7 +329,7 @@ impl Health {
         match outcome {
             Ok(_) => {
                 known.breaker.succeeded(now);
-                known.latencies.add(now, now - began);
+                known.latencies.answered(now, now - began);
             }
             Err(error) => {
                 known.failed(now, began, error, self.settings);

@@ -110,7 +110,7 @@ impl Limited {
     /// Waits in the queue.
     async fn queued(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
         let place = Place::take(&self.waiting, self.queue);
-        let usual = self.health.mean_latency(model).unwrap_or_default();
+        let usual = self.health.usual_latency(model).unwrap_or_default();
         let before = self.waiting.load(Ordering::Relaxed) / self.gate.open().max(1);
         let expected = usual.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
         let Some(_place) = place else { return Err(self.overloaded("its queue is full", usual)) };

@@ -464,12 +464,14 @@ async fn who_could_not_be_answered_in_time_is_told_before_the_time_is_over() {
     let provider = guarded(scripted, &health);
     let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
     let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE, Metrics::default()));
-    ask(&provider).await.expect("an answer");
+    for _ in 0..5 {
+        ask(&provider).await.expect("an answer");
+    }
     let began = Instant::now();
     let (calling, asking) = (ctx(Duration::from_secs(10)), request(MODEL, Task::Ask));
     let outcomes = join_all((0..20).map(|_| provider.complete(&calling, &asking))).await;
     let answered = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    assert_eq!((answered, calls.load(Ordering::SeqCst)), (2, 3), "nobody was asked in vain");
+    assert_eq!((answered, calls.load(Ordering::SeqCst)), (2, 7), "nobody was asked in vain");
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
