@@ -4,9 +4,11 @@
 //! Who cannot get a turn in time is told at once, and not when the time is over. A dropped call gives its place back,
 //! whether it was waiting or running.
 
+mod gate;
+
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +17,6 @@ use governor::clock::Clock;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use serde::Deserialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 use vision_providers::answer::{Answer, AnswerStream, Chunk};
 use vision_providers::error::{Error, ErrorKind, Result, Retry};
@@ -23,6 +24,7 @@ use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, ModelId, VisionRequest};
 
+use self::gate::{Gate, Turn};
 use crate::health::{Health, Rest};
 use crate::metrics::{Metrics, Stage};
 
@@ -47,12 +49,6 @@ impl Default for Settings {
     }
 }
 
-/// A provider that complained is not asked for more at once before it was content for so long.
-const CONTENT: Duration = Duration::from_secs(5);
-/// From then on, this often.
-const GROWTH: Duration = Duration::from_secs(2);
-/// Complaints within this time are about the same burst of calls.
-const ONE_BURST: Duration = Duration::from_secs(1);
 /// Of the calls of a minute, this part may begin at once.
 const BURST: u32 = 6;
 
@@ -94,9 +90,9 @@ impl Limited {
         if let Some(rest) = self.health.hold(model) {
             self.bear(rest, ctx)?;
         }
-        let turn = match Arc::clone(&self.gate.turns).try_acquire_owned() {
-            Ok(turn) => self.gate.turn(turn),
-            Err(_) => self.queued(ctx, model).await?,
+        let turn = match self.gate.free() {
+            Some(turn) => turn,
+            None => self.queued(ctx, model).await?,
         };
         loop {
             let rest = match self.health.start(model) {
@@ -117,14 +113,14 @@ impl Limited {
         if Instant::now() + expected > ctx.deadline {
             return Err(self.overloaded("too many are waiting for it", expected));
         }
-        let Ok(Ok(turn)) = timeout_at(ctx.deadline, Arc::clone(&self.gate.turns).acquire_owned()).await else {
+        let Ok(turn) = timeout_at(ctx.deadline, self.gate.next()).await else {
             return Err(self.overloaded("no turn came in time", usual));
         };
         // A call that cannot be answered in what is left would be paid for all the same.
         if Instant::now() + usual > ctx.deadline {
             return Err(self.overloaded("its turn came too late", usual));
         }
-        Ok(self.gate.turn(turn))
+        Ok(turn)
     }
 
     /// Waits for the operator's own limit.
@@ -172,100 +168,6 @@ impl Clock for Now {
 
     fn now(&self) -> Self::Instant {
         Instant::now().into_std()
-    }
-}
-
-/// The turns that there are at once: all of them, or fewer since the provider complained.
-#[derive(Debug)]
-struct Gate {
-    turns: Arc<Semaphore>,
-    width: Mutex<Width>,
-}
-
-#[derive(Debug)]
-struct Width {
-    most: usize,
-    now: usize,
-    /// Turns that are taken and will not come back.
-    owed: usize,
-    complained: Option<Instant>,
-    grew: Instant,
-}
-
-impl Gate {
-    fn new(most: usize) -> Self {
-        let most = most.clamp(1, Semaphore::MAX_PERMITS);
-        let width = Width { most, now: most, owed: 0, complained: None, grew: Instant::now() };
-        Self { turns: Arc::new(Semaphore::new(most)), width: Mutex::new(width) }
-    }
-
-    fn width(&self) -> std::sync::MutexGuard<'_, Width> {
-        self.width.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn open(&self) -> usize {
-        self.width().now
-    }
-
-    fn turn(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Turn {
-        Turn { gate: Arc::clone(self), permit: Some(permit) }
-    }
-
-    /// Halves what is asked at once, once for each burst of complaints.
-    fn narrow(&self) {
-        let now = Instant::now();
-        let mut width = self.width();
-        let again = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= ONE_BURST);
-        width.complained = Some(now);
-        if again {
-            let fewer = (width.now / 2).max(1);
-            let taken_away = width.now - fewer;
-            width.owed += taken_away - self.turns.forget_permits(taken_away);
-            width.now = fewer;
-        }
-    }
-
-    /// Asks for a quarter more at once, when there were no complaints for long enough.
-    fn widen(&self) {
-        let now = Instant::now();
-        let mut width = self.width();
-        let content = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= CONTENT);
-        if width.now == width.most || !content || now.saturating_duration_since(width.grew) < GROWTH {
-            return;
-        }
-        width.grew = now;
-        let more = (width.now / 4 + 1).min(width.most - width.now);
-        width.now += more;
-        let forgiven = more.min(width.owed);
-        width.owed -= forgiven;
-        self.turns.add_permits(more - forgiven);
-    }
-}
-
-/// The right to make one call, given back when dropped.
-#[derive(Debug)]
-struct Turn {
-    gate: Arc<Gate>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Turn {
-    fn heard(&self, outcome: Result<(), &Error>) {
-        match outcome {
-            Ok(()) => self.gate.widen(),
-            Err(error) if error.kind() == ErrorKind::RateLimited => self.gate.narrow(),
-            Err(_) => {}
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        let mut width = self.gate.width();
-        if width.owed > 0 {
-            width.owed -= 1;
-            self.permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
-        }
     }
 }
 
