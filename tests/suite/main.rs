@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod faults;
 mod gateway;
 mod http;
 mod intake;

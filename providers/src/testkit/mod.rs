@@ -1,6 +1,7 @@
 //! What tests need to hold any provider, and any layer around one, to the same promises. Behind the feature `testkit`.
 
 mod behaviour;
+mod play;
 mod scripted;
 mod upstream;
 
@@ -16,8 +17,9 @@ use crate::request::{
 };
 
 pub use self::behaviour::{Expected, behaves};
+pub use self::play::{Decide, Play, Then};
 pub use self::scripted::{Scripted, Step, card};
-pub use self::upstream::{Play, Received, Then, Upstream};
+pub use self::upstream::{Received, Upstream};
 
 /// Circumstances with this much time.
 #[must_use]

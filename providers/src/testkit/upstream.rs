@@ -1,7 +1,9 @@
 //! A scripted HTTP server on loopback that behaves as badly as vendors do, over real sockets.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,63 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
 
-/// What the server does with one request.
-#[derive(Debug, Clone)]
-pub enum Play {
-    /// A complete reply: status, further header lines, body.
-    Reply(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// These bytes exactly, then the connection closes.
-    Raw(Vec<u8>),
-    /// A head with these header lines, then these pieces as packets of their own.
-    Pieces(Vec<(&'static str, String)>, Vec<Vec<u8>>, Then),
-    /// Nothing, until the client leaves.
-    Silence,
-    /// A head and a first byte, and then nothing until the client leaves.
-    Stall,
-    /// The connection breaks without a reply.
-    Reset,
-    /// The play behind it, after a pause.
-    Late(Duration, Box<Play>),
-}
-
-/// What follows the last piece of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// The stream ends as it should.
-    End,
-    /// The connection breaks.
-    Break,
-    /// Nothing, until the client leaves.
-    Hang,
-}
-
-impl Play {
-    /// A stream of server-sent events that ends as it should.
-    #[must_use]
-    pub fn events(pieces: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
-        let kind = ("content-type", "text/event-stream".to_owned());
-        Self::Pieces(vec![kind], pieces.into_iter().map(Into::into).collect(), Then::End)
-    }
-
-    /// A JSON reply.
-    #[must_use]
-    pub fn json(status: u16, body: &Value) -> Self {
-        Self::Reply(status, Vec::new(), body.to_string().into_bytes())
-    }
-
-    /// The same reply with a header more.
-    #[must_use]
-    pub fn header(self, name: &'static str, value: impl Into<String>) -> Self {
-        match self {
-            Self::Reply(status, mut headers, body) => {
-                headers.push((name, value.into()));
-                Self::Reply(status, headers, body)
-            }
-            other => other,
-        }
-    }
-}
+use super::play::{Play, Then};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
@@ -75,10 +23,14 @@ pub struct Received {
     pub line: String,
     /// The head below the request line, in lower case.
     pub headers: String,
-    /// The body as JSON; null when it is none.
+    /// The body as JSON; null when it is none, or was not read.
     pub body: Value,
     /// The body as it came.
     pub bytes: Vec<u8>,
+    /// When it was there.
+    pub at: Instant,
+    /// Which connection it came on, counted from 0.
+    pub connection: usize,
 }
 
 /// The server. It plays its script in order, and the last play for ever; dropping it closes its sockets.
@@ -95,6 +47,10 @@ struct Shared {
     script: Mutex<VecDeque<Play>>,
     received: Mutex<Vec<Received>>,
     left: watch::Sender<usize>,
+    /// Bytes of streams without an end that found a taker.
+    written: AtomicUsize,
+    /// Bytes that came although they were not wanted any more.
+    unwanted: AtomicUsize,
 }
 
 impl Upstream {
@@ -108,6 +64,8 @@ impl Upstream {
             script: Mutex::new(script.into_iter().collect()),
             received: Mutex::default(),
             left: sender,
+            written: AtomicUsize::new(0),
+            unwanted: AtomicUsize::new(0),
         });
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Arc::clone(&shared)));
@@ -129,121 +87,213 @@ impl Upstream {
     /// How many requests arrived so far.
     #[must_use]
     pub fn calls(&self) -> usize {
-        self.received().len()
+        self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Waits until so many clients have left while the server was silent or in the middle of a stream; false when they have not in time.
+    /// How many bytes of streams without an end were written, buffers of the system included.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.shared.written.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes of bodies that were not read came all the same, buffers of the system included.
+    #[must_use]
+    pub fn unwanted(&self) -> usize {
+        self.shared.unwanted.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many clients have left while the server was silent or in the middle of a reply; false when they have not in time.
     pub async fn has_been_left(&self, times: usize, patience: Duration) -> bool {
         let mut left = self.left.clone();
-        tokio::time::timeout(patience, left.wait_for(|left| *left >= times)).await.is_ok()
+        timeout(patience, left.wait_for(|left| *left >= times)).await.is_ok()
+    }
+}
+
+impl Shared {
+    fn next(&self) -> Play {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        let play = if script.len() > 1 { script.pop_front() } else { script.front().cloned() };
+        play.unwrap_or(Play::Silence)
+    }
+
+    /// Writes a request down, and says how many came before it.
+    fn note(&self, received: Received) -> usize {
+        let mut all = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(received);
+        all.len() - 1
+    }
+
+    fn is_left(&self) {
+        self.left.send_modify(|left| *left += 1);
     }
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
+    let mut number = 0;
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(converse(stream, Arc::clone(&shared)));
+        connections.spawn(converse(stream, Arc::clone(&shared), number));
+        number += 1;
+        // What has ended need not be kept until the end.
+        while connections.try_join_next().is_some() {}
     }
 }
 
-async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {
-    while let Some(received) = read(&mut stream).await {
-        shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
-        let mut play = {
-            let mut script = shared.script.lock().unwrap_or_else(PoisonError::into_inner);
-            if script.len() > 1 { script.pop_front() } else { script.front().cloned() }
-        };
-        while let Some(Play::Late(pause, behind)) = play {
-            tokio::time::sleep(pause).await;
-            play = Some(*behind);
-        }
-        match play {
-            Some(Play::Reply(status, headers, body)) => {
-                let headers: String =
-                    headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
-                let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}", body.len());
-                let reply = [head.as_bytes(), b"content-type: application/json\r\n\r\n", &body].concat();
-                if stream.write_all(&reply).await.is_err() {
-                    return;
-                }
-            }
-            Some(Play::Pieces(headers, pieces, then)) => {
-                if stream_out(&mut stream, &headers, &pieces, then).await.is_err() {
-                    shared.left.send_modify(|left| *left += 1);
-                    return;
-                }
-                match then {
-                    Then::End => {}
-                    Then::Break => return,
-                    Then::Hang => return wait_for_leave(&mut stream, &shared).await,
-                }
-            }
-            Some(Play::Raw(bytes)) => {
-                let _ = stream.write_all(&bytes).await;
-                return;
-            }
-            Some(Play::Stall) => {
-                let _ = stream.write_all(b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n{").await;
-                return wait_for_leave(&mut stream, &shared).await;
-            }
-            Some(Play::Reset) => {
-                // Closing with unsent data thrown away is what a crash looks like from outside.
-                let _ = stream.set_zero_linger();
-                return;
-            }
-            Some(Play::Silence | Play::Late(..)) | None => return wait_for_leave(&mut stream, &shared).await,
+async fn converse(mut stream: TcpStream, shared: Arc<Shared>, connection: usize) {
+    while let Some(head) = Head::read(&mut stream).await {
+        let play = shared.next();
+        let is_unread = matches!(play, Play::Unread(_));
+        let bytes = if is_unread { Vec::new() } else { head.body(&mut stream).await };
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let received =
+            Received { line: head.line, headers: head.headers, body, bytes, at: Instant::now(), connection };
+        let number = shared.note(received.clone());
+        let (play, is_last) = chosen(play, &received, number).await;
+        let Ok(then) = perform(&mut stream, &shared, play).await else { return shared.is_left() };
+        match then {
+            Then::End if is_unread => return drain(&mut stream, &shared).await,
+            Then::End if !is_last => {}
+            Then::End | Then::Break => return,
+            Then::Hang => return wait_for_leave(&mut stream, &shared).await,
         }
     }
 }
 
-/// Each piece is a chunk and, as far as one can tell from here, a packet.
-async fn stream_out(
-    stream: &mut TcpStream,
-    headers: &[(&'static str, String)],
-    pieces: &[Vec<u8>],
-    then: Then,
-) -> std::io::Result<()> {
+/// What is played after all, and whether the connection closes after it.
+async fn chosen(mut play: Play, received: &Received, number: usize) -> (Play, bool) {
+    let mut is_last = false;
+    loop {
+        play = match play {
+            Play::Unread(behind) => *behind,
+            Play::Decide(decide) => (decide.0)(received, number),
+            Play::Late(pause, behind) => {
+                sleep(pause).await;
+                *behind
+            }
+            Play::Last(behind) => {
+                is_last = true;
+                *behind
+            }
+            play => return (play, is_last),
+        }
+    }
+}
+
+async fn perform(stream: &mut TcpStream, shared: &Shared, play: Play) -> io::Result<Then> {
     stream.set_nodelay(true)?;
-    let headers: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
-    stream.write_all(format!("HTTP/1.1 200 X\r\n{headers}transfer-encoding: chunked\r\n\r\n").as_bytes()).await?;
-    for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
-        let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
-        stream.write_all(&chunk).await?;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    match play {
+        Play::Reply(status, headers, body) => {
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{}", lines(&headers));
+            let reply = [head.as_bytes(), b"content-type: application/json\r\n\r\n", &body].concat();
+            stream.write_all(&reply).await?;
+            Ok(Then::End)
+        }
+        Play::Pieces(headers, pieces, then) => {
+            let head = format!("HTTP/1.1 200 X\r\n{}transfer-encoding: chunked\r\n\r\n", lines(&headers));
+            stream.write_all(head.as_bytes()).await?;
+            // Each piece is a chunk and, as far as one can tell from here, a packet.
+            for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+                let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+                stream.write_all(&chunk).await?;
+                sleep(Duration::from_millis(1)).await;
+            }
+            if then == Then::End {
+                stream.write_all(b"0\r\n\r\n").await?;
+            }
+            Ok(then)
+        }
+        Play::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            Ok(Then::Break)
+        }
+        Play::Drip(bytes, pause, then) => {
+            let step = if pause.is_zero() { bytes.len().max(1) } else { 1 };
+            for piece in bytes.chunks(step) {
+                stream.write_all(piece).await?;
+                sleep(pause).await;
+            }
+            Ok(then)
+        }
+        Play::Endless(head, again, pause) => {
+            stream.write_all(&head).await?;
+            loop {
+                shared.written.fetch_add(stream.write(&again).await?, Ordering::SeqCst);
+                sleep(pause).await;
+            }
+        }
+        Play::Stall => {
+            let _ = stream.write_all(b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\n{").await;
+            Ok(Then::Hang)
+        }
+        Play::Reset => {
+            // Closing with unsent data thrown away is what a crash looks like from outside.
+            let _ = stream.set_zero_linger();
+            Ok(Then::Break)
+        }
+        // The others have chosen one of those above.
+        Play::Silence | Play::Late(..) | Play::Last(_) | Play::Unread(_) | Play::Decide(_) => Ok(Then::Hang),
     }
-    if then == Then::End { stream.write_all(b"0\r\n\r\n").await } else { Ok(()) }
+}
+
+fn lines(headers: &[(&'static str, String)]) -> String {
+    headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect()
 }
 
 async fn wait_for_leave(stream: &mut TcpStream, shared: &Shared) {
     let mut byte = [0];
     while matches!(stream.read(&mut byte).await, Ok(1)) {}
-    shared.left.send_modify(|left| *left += 1);
+    shared.is_left();
 }
 
-async fn read(stream: &mut TcpStream) -> Option<Received> {
-    let mut bytes = Vec::new();
+/// Lets the client stop sending a body that nobody reads, and then counts what was on its way all the same.
+async fn drain(stream: &mut TcpStream, shared: &Shared) {
+    sleep(Duration::from_millis(500)).await;
     let mut chunk = vec![0; 64 << 10];
-    let head_ends = loop {
-        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at;
-        }
-        match stream.read(&mut chunk).await {
-            Ok(length) if length > 0 => bytes.extend_from_slice(&chunk[..length]),
-            _ => return None,
-        }
-    };
-    let head = String::from_utf8_lossy(&bytes[..head_ends]).into_owned();
-    let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
-    let headers = headers.to_lowercase();
-    let length = headers.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-    let ends = head_ends + 4 + length.unwrap_or(0);
-    while bytes.len() < ends {
-        match stream.read(&mut chunk).await {
-            Ok(length) if length > 0 => bytes.extend_from_slice(&chunk[..length]),
-            _ => return None,
-        }
+    while let Ok(length @ 1..) = stream.read(&mut chunk).await {
+        shared.unwanted.fetch_add(length, Ordering::SeqCst);
     }
-    let bytes = bytes[head_ends + 4..ends].to_vec();
-    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Some(Received { line: line.trim_end_matches(" HTTP/1.1").to_owned(), headers, body, bytes })
+    shared.is_left();
+}
+
+/// The head of a request, and what came with it of its body.
+struct Head {
+    line: String,
+    headers: String,
+    begun: Vec<u8>,
+}
+
+impl Head {
+    async fn read(stream: &mut TcpStream) -> Option<Self> {
+        let mut bytes = Vec::new();
+        let mut chunk = vec![0; 64 << 10];
+        let ends = loop {
+            if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at;
+            }
+            match stream.read(&mut chunk).await {
+                Ok(length) if length > 0 => bytes.extend_from_slice(&chunk[..length]),
+                _ => return None,
+            }
+        };
+        let head = String::from_utf8_lossy(&bytes[..ends]).into_owned();
+        let (line, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
+        let line = line.trim_end_matches(" HTTP/1.1").to_owned();
+        Some(Self { line, headers: headers.to_lowercase(), begun: bytes.split_off(ends + 4) })
+    }
+
+    /// The body, as far as it comes.
+    async fn body(&self, stream: &mut TcpStream) -> Vec<u8> {
+        let length = self.headers.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length = length.and_then(|length| length.trim().parse::<usize>().ok()).unwrap_or(0);
+        let mut bytes = self.begun.clone();
+        let mut chunk = vec![0; 64 << 10];
+        while bytes.len() < length {
+            match stream.read(&mut chunk).await {
+                Ok(read) if read > 0 => bytes.extend_from_slice(&chunk[..read]),
+                _ => break,
+            }
+        }
+        bytes
+    }
 }
