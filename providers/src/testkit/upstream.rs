@@ -16,6 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::play::{Play, Then};
 
+/// How long a reply to a request that was not read stands alone before the rest of the request is read.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -151,7 +154,11 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>, connection: usize)
         let (play, is_last) = chosen(play, &received, number).await;
         let Ok(then) = perform(&mut stream, &shared, play).await else { return shared.is_left() };
         match then {
-            Then::End if is_unread => return drain(&mut stream, &shared).await,
+            Then::End if is_unread => {
+                // The client has some time to see that nobody reads what it sends.
+                sleep(LINGER).await;
+                return wait_for_leave(&mut stream, &shared).await;
+            }
             Then::End if !is_last => {}
             Then::End | Then::Break => return,
             Then::Hang => return wait_for_leave(&mut stream, &shared).await,
@@ -240,15 +247,8 @@ fn lines(headers: &[(&'static str, String)]) -> String {
     headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect()
 }
 
+/// Waits until the client has left, and counts what it sends until then although nobody wants it.
 async fn wait_for_leave(stream: &mut TcpStream, shared: &Shared) {
-    let mut byte = [0];
-    while matches!(stream.read(&mut byte).await, Ok(1)) {}
-    shared.is_left();
-}
-
-/// Lets the client stop sending a body that nobody reads, and then counts what was on its way all the same.
-async fn drain(stream: &mut TcpStream, shared: &Shared) {
-    sleep(Duration::from_millis(500)).await;
     let mut chunk = vec![0; 64 << 10];
     while let Ok(length @ 1..) = stream.read(&mut chunk).await {
         shared.unwanted.fetch_add(length, Ordering::SeqCst);
