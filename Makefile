@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint docs clients examples record fuzz overload
+.PHONY: help demo test install lint docs clients examples record fuzz overload soak
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ overload: ## how much of its rate the server keeps when five times as much is as
 
 fuzz: ## fuzz a reader for a minute: make fuzz TARGET=replies (streams, frames, catalog)
 	cd fuzz && cargo +nightly fuzz run $(TARGET) -- -max_total_time=60
+
+soak: ## faults at random for two hours, and whether memory and open files grow: make soak [MINUTES=30]
+	cargo bench --bench soak -- $(or $(MINUTES),120)
 
 examples: ## draw the example images anew
 	python3 -m venv target/draw

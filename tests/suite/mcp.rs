@@ -103,7 +103,7 @@ fn modern(mut params: Value) -> Value {
     params
 }
 
-fn analyze(arguments: &Value) -> Value {
+pub(crate) fn analyze(arguments: &Value) -> Value {
     json!({"name": "analyze_image", "arguments": arguments})
 }
 
@@ -302,7 +302,7 @@ async fn nonsense_is_survived() {
 }
 
 /// A gateway whose only provider is this one, bare or behind a cache.
-fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
+pub(crate) fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
     let mut gateway = super::gateway("");
     let (kind, key, origin) = ("scripted".into(), KeyState::NotNeeded, Origin::Operator);
     let backend = Backend { provider, kind, key, origin, health: super::layers::healthy(), tags: Vec::new() };

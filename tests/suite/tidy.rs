@@ -26,7 +26,7 @@ fn files(folder: &str, ending: &str) -> Vec<(PathBuf, String)> {
 }
 
 fn sources() -> Vec<(PathBuf, String)> {
-    ["src", "providers/src", "providers/examples", "tests", "fuzz/fuzz_targets"]
+    ["src", "providers/src", "providers/examples", "tests", "bench", "fuzz/fuzz_targets"]
         .into_iter()
         .flat_map(|folder| files(folder, ".rs"))
         .collect()
@@ -144,6 +144,28 @@ fn rmcp_stays_in_its_folder_and_the_door() {
     for (path, text) in files("src", ".rs") {
         let allowed = path.to_string_lossy().contains("surface/mcp") || path.ends_with("surface/server.rs");
         assert!(allowed || !text.contains("rmcp::"), "{}", path.display());
+    }
+}
+
+/// A clock that is set forward or back ends no wait early or late: deadlines, pauses and rests are counted by the clock of
+/// the runtime. Dates are for what comes from outside with a date of its own.
+#[test]
+fn dates_are_read_only_where_something_has_a_date() {
+    // Files that changed, answers on disk, models that retire, and vendors who say until when.
+    const DATED: [&str; 7] = [
+        "src/live.rs",
+        "src/store/disk.rs",
+        "src/store/mod.rs",
+        "providers/src/adapters/pixtral.rs",
+        "providers/src/allowance.rs",
+        "providers/src/model.rs",
+        "providers/src/retry_after.rs",
+    ];
+    for (path, text) in files("src", ".rs").into_iter().chain(files("providers/src", ".rs")) {
+        let is_dated =
+            ["SystemTime", "UNIX_EPOCH", "chrono::", "humantime::Timestamp"].iter().any(|it| text.contains(it));
+        let place = path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
+        assert!(!is_dated || DATED.contains(&place.as_str()), "{place} looks at the date");
     }
 }
 

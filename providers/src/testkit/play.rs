@@ -50,7 +50,9 @@ pub enum Then {
 
 /// Chooses a play by the request and by how many came before it.
 #[derive(Clone)]
-pub struct Decide(pub(super) Arc<dyn Fn(&Received, usize) -> Play + Send + Sync>);
+pub struct Decide(pub(super) Arc<Choice>);
+
+type Choice = dyn Fn(&Received, usize) -> Play + Send + Sync;
 
 impl fmt::Debug for Decide {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,6 +93,12 @@ impl Upstream {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Forgets what arrived so far, and says how much that was: who runs for hours has to.
+    #[must_use]
+    pub fn forget(&self) -> usize {
+        std::mem::take(&mut *self.shared.received.lock().unwrap_or_else(PoisonError::into_inner)).len()
+    }
+
     /// How many bytes of streams without an end were written, buffers of the system included.
     #[must_use]
     pub fn written(&self) -> usize {

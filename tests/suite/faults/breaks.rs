@@ -353,7 +353,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>, Option<&'static str>)> {
     let both = format!("{ok}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n{whole}");
     let two = format!("{ok}content-length: {length}\r\ncontent-length: 5\r\n\r\n{body}");
     let good = String::from_utf8(reply("200 OK", &body)).expect("text");
-    let many: String = (0..5000).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many = "x: y\r\n".repeat(5000);
     vec![
         ("a bad chunk", chunked(&format!("zz\r\n{body}\r\n")), None),
         ("a chunk beyond all numbers", chunked(&format!("fffffffffffffffff\r\n{body}")), None),
