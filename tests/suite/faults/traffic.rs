@@ -101,7 +101,7 @@ async fn half_of_the_calls_failing_makes_no_storm_of_retries_and_starves_nobody(
     // From beginning to end somebody is answered.
     for part in 0..4 {
         let part = answered.iter().flat_map(|caller| &caller[5 * part..5 * part + 5]);
-        assert!(part.filter(|answered| **answered).count() > 20, "{answered:?}");
+        assert!(part.filter(|answered| **answered).count() > 5, "{answered:?}");
     }
 }
 
