@@ -154,8 +154,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>, connection: usize)
         let is_unread = matches!(play, Play::Unread(_));
         let bytes = if is_unread { Vec::new() } else { head.body(&mut stream).await };
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let received =
-            Received { line: head.line, headers: head.headers, body, bytes, at: Instant::now(), connection };
+        let received = Received { line: head.line, headers: head.headers, body, bytes, at: Instant::now(), connection };
         let number = shared.note(received.clone());
         let (play, is_last) = chosen(play, &received, number).await;
         let Ok(then) = perform(&mut stream, &shared, play).await else { return shared.is_left() };
