@@ -97,6 +97,11 @@ impl Live {
     }
 
     fn replacement(&self) -> Result<Running, Vec<Fault>> {
+        // Without the operator's file the shipped one would hold, which may lead elsewhere.
+        if let Some(file) = self.now().loaded.file.as_ref().filter(|file| !file.is_file()) {
+            let (place, message) = (file.display().to_string(), "there is no such file any more".to_owned());
+            return Err(vec![Fault { place, key: String::new(), message, hint: None }]);
+        }
         // A file that was cut to nothing is one that is being written, and no wish for everything as shipped.
         if let Some(file) = self.file()
             && is_blank(&file)
@@ -144,9 +149,13 @@ impl Live {
         }
     }
 
-    async fn look(&self) -> Option<Appearance> {
-        let metadata = tokio::fs::metadata(self.file()?).await.ok()?;
-        Some(Appearance { bytes: metadata.len(), changed: metadata.modified().ok() })
+    /// How the configuration looks from outside, and the files in which keys stand.
+    async fn look(&self) -> Vec<Option<Appearance>> {
+        let mut seen = Vec::new();
+        for file in self.file().into_iter().chain(config::key_files(self.now().config())) {
+            seen.push(tokio::fs::metadata(file).await.ok().map(|metadata| Appearance::of(&metadata)));
+        }
+        seen
     }
 }
 
@@ -155,6 +164,21 @@ impl Live {
 struct Appearance {
     bytes: u64,
     changed: Option<SystemTime>,
+    /// Of another file that was put in its place, and looks the same else: which it is, and when that was.
+    replaced: (u64, i64),
+}
+
+impl Appearance {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        #[cfg(unix)]
+        let replaced = {
+            use std::os::unix::fs::MetadataExt as _;
+            (metadata.ino(), metadata.ctime_nsec().wrapping_add(metadata.ctime()))
+        };
+        #[cfg(not(unix))]
+        let replaced = (0, 0);
+        Self { bytes: metadata.len(), changed: metadata.modified().ok(), replaced }
+    }
 }
 
 fn is_blank(file: &Path) -> bool {

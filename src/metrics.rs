@@ -3,6 +3,7 @@
 //! Labels are the operator's own names and our own words, never what a caller sent: nobody can fill the memory of a
 //! monitoring system by asking for models that do not exist.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -324,9 +325,11 @@ impl Metrics {
 
     /// Who rests at the moment: replaces what was said before.
     pub fn resting(&self, resting: impl IntoIterator<Item = Resting>) {
+        let mut counts: HashMap<Resting, i64> = HashMap::new();
+        resting.into_iter().for_each(|one| *counts.entry(one).or_default() += 1);
         self.0.resting.clear();
-        for one in resting {
-            self.0.resting.get_or_create(&one).inc();
+        for (one, count) in counts {
+            self.0.resting.get_or_create(&one).set(count);
         }
     }
 

@@ -137,6 +137,11 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
     if !failed.is_empty() {
         warnings.push(format!("{} failed: {} answered instead", failed.join(", "), candidate.name()));
     }
+    let is_told = !failed.is_empty() || plan.skipped.iter().any(|it| it.before.is_some_and(|before| before <= index));
+    if !is_told && (candidate.stands_in || plan.named.as_ref().is_some_and(|named| *named != candidate.name())) {
+        let (requested, rule, answered) = (&plan.requested, &plan.rule, candidate.name());
+        warnings.push(format!("{requested} was asked for: by {rule}, {answered} answered instead"));
+    }
     if let Some(slower) = overtaken.and_then(|index| plan.candidates.get(index)).map(Candidate::name) {
         let answered = candidate.name();
         warnings.push(format!("{slower} was asked too, and left when {answered} answered: its vendor may bill it"));

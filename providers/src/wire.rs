@@ -183,7 +183,7 @@ pub(crate) fn error_by(reply: &Incoming, mut message: String, said: &str) -> Err
     let wait = retry_after(&reply.headers);
     let (kind, retry) = match status.as_u16() {
         401 | 403 => (ErrorKind::Unauthorized, Retry::Never),
-        402 => (ErrorKind::OutOfCredit, Retry::Never),
+        402 => (ErrorKind::OutOfCredit, wait.map_or(Retry::Never, |wait| Retry::Spent(Some(wait)))),
         404 => (ErrorKind::UnknownModel, Retry::Never),
         408 | 504 | 524 => (ErrorKind::TimedOut, wait.map_or(Retry::Once, |wait| Retry::Later(Some(wait)))),
         413 => (ErrorKind::TooLarge, Retry::Never),

@@ -25,7 +25,7 @@ use crate::intake::path::{Hidden, Root, Roots};
 use crate::intake::{self, Intake};
 use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
-use crate::layers::limit::Limited;
+use crate::layers::limit::{Limited, Turnstile};
 use crate::layers::observe::Observed;
 use crate::layers::retry::Retrying;
 use crate::layers::trace::Traced;
@@ -54,7 +54,8 @@ struct Kept {
     http: Option<Part<VendorHttp>>,
     memory: Option<Part<Memory>>,
     intake: Option<Part<Arc<Intake>>>,
-    stacks: BTreeMap<String, Part<Stack>>,
+    upkeep: BTreeMap<String, Part<Upkeep>>,
+    stacks: BTreeMap<String, Part<Provider>>,
 }
 
 /// A part, and what it was made for.
@@ -64,11 +65,12 @@ struct Part<T> {
     part: T,
 }
 
-/// A provider with its layers, and its health.
+/// What is known of a provider and what it may be asked: it stays for as long as the provider is the same one, whatever
+/// else is changed about asking it.
 #[derive(Debug, Clone)]
-struct Stack {
-    provider: Provider,
+struct Upkeep {
     health: Arc<Health>,
+    turnstile: Arc<Turnstile>,
 }
 
 /// The part there is, if it was made for the same, else a new one.
@@ -123,6 +125,11 @@ impl Workshop {
             max_output_tokens: config.request.max_output_tokens,
             retries: config.retry.attempts.saturating_sub(1),
         };
+        let is_same =
+            kept.memory.as_ref().zip(new.memory.as_ref()).is_some_and(|(old, new)| old.made_for == new.made_for);
+        if let Some(memory) = new.memory.as_ref().filter(|_| !is_same) {
+            memory.part.tidy();
+        }
         *kept = new;
         let intake = intake_settings(config);
         let made_for = format!("{intake:?}");
@@ -138,7 +145,7 @@ impl Workshop {
         let http = kept(old.http.as_ref(), &format!("{proxy:?}"), || VendorHttp::new(proxy));
         let disk = disk_settings(config, faults);
         let memory = kept(old.memory.as_ref(), &format!("{:?}", config.cache), || self.memory(config, disk));
-        let (mut backends, mut stacks) = (BTreeMap::new(), BTreeMap::new());
+        let (mut backends, mut upkeeps, mut stacks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (name, own) in &config.providers {
             let key = format!("providers.{name}");
             let Some(preset) = catalog.preset(&own.kind) else {
@@ -155,24 +162,30 @@ impl Workshop {
                     continue;
                 }
             };
-            let Config { limit, breaker, retry, deadline, .. } = config;
+            let upkeep = upkeep(old.upkeep.get(name), own, config, &found);
+            let Config { retry, deadline, .. } = config;
             let made_for = format!(
-                "{own:?} {} {limit:?} {breaker:?} {retry:?} {deadline:?} {} {}",
+                "{own:?} {} {retry:?} {deadline:?} {} {} {}",
                 found.exposed(),
                 http.made_for,
-                memory.made_for
+                memory.made_for,
+                upkeep.made_for
             );
             let stack = kept(old.stacks.get(name), &made_for, || {
                 let vendor = vendor(own, preset);
-                self.layered(adapter, own, vendor, config, &memory.part)
+                self.layered(adapter, own, vendor, config, &upkeep.part, &memory.part)
             });
-            let Stack { provider, health } = stack.part.clone();
+            let (provider, health) = (Provider::clone(&stack.part), Arc::clone(&upkeep.part.health));
+            upkeeps.insert(name.clone(), upkeep);
             stacks.insert(name.clone(), stack);
             let (kind, key, origin) = (preset.kind.clone(), key_state(found), origin(faults.loaded, name));
             let tags = tags(own, preset);
-            backends.insert(name.clone(), Backend { provider, kind, key, origin, health, tags });
+            backends.insert(
+                name.clone(),
+                Backend { provider, kind, key, origin, health, tags, elsewhere: preset.elsewhere.clone() },
+            );
         }
-        (backends, Kept { http: Some(http), memory: Some(memory), intake: old.intake.clone(), stacks })
+        (backends, Kept { http: Some(http), memory: Some(memory), intake: old.intake.clone(), upkeep: upkeeps, stacks })
     }
 
     /// The layers around an adapter, from the inside out.
@@ -182,33 +195,53 @@ impl Workshop {
         own: &ProviderConfig,
         vendor: Vendor,
         config: &Config,
+        upkeep: &Upkeep,
         memory: &Memory,
-    ) -> Stack {
+    ) -> Provider {
         let longest_wait = config.retry.longest_wait.0;
         let attempt = own.deadline.attempt.unwrap_or(config.deadline.attempt).0;
         let retry = retry::Settings { attempts: config.retry.attempts, attempt, longest_wait };
-        let health = Arc::new(Health::new(config.breaker.settings()));
+        let Upkeep { health, turnstile } = upkeep.clone();
         let metrics = || self.metrics.clone();
         // Innermost, so that whoever waited for a turn learns what became of those before.
         let provider: Provider = Arc::new(Guarded::new(adapter, Arc::clone(&health), metrics()));
         // Every try takes a turn, so that tries cannot exceed the bound either.
-        let limit = own.limit.unwrap_or(config.limit);
-        let provider = Arc::new(Limited::new(provider, Arc::clone(&health), limit, longest_wait, metrics()));
+        let provider = Arc::new(Limited::new(provider, health, turnstile, longest_wait, metrics()));
         let provider = Arc::new(Retrying::new(provider, retry));
         // Outside of retry: an answer out of form was paid for, and the same question would be paid for again.
         let provider = Arc::new(Validated::new(provider));
         // Outside of everything that is done for one question, and inside of what answers without asking.
         let provider = Arc::new(Traced::new(provider, vendor));
         // Outside of validation: only answers in form are remembered.
-        let provider = Arc::new(Cached::new(provider, memory.clone(), self.supervisor.clone(), metrics()));
+        let supervisor = self.supervisor.clone();
+        let provider = Arc::new(Cached::new(provider, identity(own), memory.clone(), supervisor, metrics()));
         // Outermost, so that it sees remembered answers too.
-        Stack { provider: Arc::new(Observed::new(provider)), health }
+        Arc::new(Observed::new(provider))
     }
 
     fn memory(&self, config: &Config, disk: Option<disk::Settings>) -> Memory {
         let settings = cache::Settings { capacity: config.cache.capacity.0, ttl: config.cache.ttl.0 };
         Memory::new(settings, disk.map(|settings| Disk::open(settings, &self.supervisor)))
     }
+}
+
+/// What makes a backend the one that it is. Its key may change, and so may the time that it is given.
+fn identity(own: &ProviderConfig) -> cache::Key {
+    let ProviderConfig { kind, base_url, headers, quirks, extra_body, languages, program, .. } = own;
+    let settings = format!("{kind} {base_url:?} {headers:?} {quirks:?} {extra_body:?} {languages:?} {program:?}");
+    *blake3::hash(settings.as_bytes()).as_bytes()
+}
+
+/// What is known of a provider, if it is still the same one.
+fn upkeep(old: Option<&Part<Upkeep>>, own: &ProviderConfig, config: &Config, key: &FoundKey) -> Part<Upkeep> {
+    let (limit, attempt) =
+        (own.limit.unwrap_or(config.limit), own.deadline.attempt.unwrap_or(config.deadline.attempt).0);
+    let (kind, base_url, breaker) = (&own.kind, &own.base_url, &config.breaker);
+    let made_for = format!("{kind} {base_url:?} {} {limit:?} {breaker:?}", key.exposed());
+    kept(old, &made_for, || Upkeep {
+        health: Arc::new(Health::new(breaker.settings(attempt))),
+        turnstile: Arc::new(Turnstile::new(limit)),
+    })
 }
 
 fn disk_settings(config: &Config, faults: &mut Faults<'_>) -> Option<disk::Settings> {

@@ -238,6 +238,16 @@ pub fn find_key(key: Option<&KeyConfig>, usual: Option<&str>) -> FoundKey {
     }
 }
 
+/// The files in which keys stand.
+#[must_use]
+pub fn key_files(config: &Config) -> Vec<PathBuf> {
+    let file = |key: &KeyConfig| match key {
+        KeyConfig::File(key) => Some(key.file.clone()),
+        KeyConfig::Word(_) | KeyConfig::Env(_) => None,
+    };
+    config.providers.values().filter_map(|provider| file(provider.key.as_ref()?)).collect()
+}
+
 /// Where spans go, if anywhere.
 ///
 /// # Errors

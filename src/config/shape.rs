@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -214,10 +215,11 @@ pub struct BreakerConfig {
 }
 
 impl BreakerConfig {
-    /// The settings of a provider's health.
+    /// The settings of a provider's health; a call of which gets so much time at most.
     #[must_use]
-    pub fn settings(&self) -> health::Settings {
-        health::Settings { failures: self.failures, open: self.open.0, longest: self.longest.0 }
+    pub fn settings(&self, attempt: Duration) -> health::Settings {
+        let (failures, open, longest) = (self.failures, self.open.0, self.longest.0);
+        health::Settings { failures, open, longest, fair: attempt / 4 }
     }
 }
 

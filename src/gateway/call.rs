@@ -75,15 +75,15 @@ impl Call<'_> {
         let mut next = 0;
         if let Some(after) = self.opened.plan.hedge {
             let Race { ended, left } = self.race(after).await;
+            let is_saved = ended.iter().any(|(.., first_words)| first_words.is_ok());
             for (index, began, first_words) in ended {
                 next = next.max(index + 1);
                 let outcome = self.finished(index, first_words).await;
-                if let Some(outcome) = self.settle(index, began, outcome)? {
-                    return Ok(self.leaving(outcome, left));
+                match self.settle(index, began, outcome) {
+                    Ok(Some(outcome)) => return Ok(self.leaving(outcome, left)),
+                    Err(failure) if !is_saved => return Err(failure),
+                    Err(_) | Ok(None) => {}
                 }
-            }
-            if let Some((index, began)) = left {
-                self.note(self.candidate(index), &[], "cancelled", began);
             }
         }
         for index in next..self.opened.plan.candidates.len() {
@@ -113,7 +113,7 @@ impl Call<'_> {
             outcome = &mut second => ((1, outcome), 0),
         };
         let times = [began, later];
-        if outcome.as_ref().map_or_else(|stop| self.is_final(stop), |_| true) {
+        if outcome.is_ok() {
             return Race { ended: vec![(index, times[index], outcome)], left: Some((other, times[other])) };
         }
         let last = if other == 0 { first.await } else { second.await };
@@ -138,7 +138,7 @@ impl Call<'_> {
             }
             Err(stop) => stop,
         };
-        let is_final = self.is_final(&stop);
+        let is_final = self.is_final(candidate, &stop);
         match stop {
             Stop::Input(failure) => return Err(failure),
             Stop::Fit(failure) => {
@@ -247,7 +247,7 @@ impl Call<'_> {
 
     /// Whether nobody else is asked after this. What the caller got wrong, and what a model refused, is not carried
     /// around until somebody takes it; and nobody continues what another one has begun to say.
-    fn is_final(&self, stop: &Stop) -> bool {
+    fn is_final(&self, candidate: &Candidate, stop: &Stop) -> bool {
         match stop {
             Stop::Input(_) | Stop::Spoken(_) => true,
             Stop::Fit(_) => false,
@@ -257,7 +257,8 @@ impl Call<'_> {
                 | ErrorKind::Corrupt
                 | ErrorKind::Refused
                 | ErrorKind::Truncated => true,
-                ErrorKind::UnknownModel => self.ask.model.is_some(),
+                // Whoever names a model that its vendor does not know should learn of it.
+                ErrorKind::UnknownModel => self.opened.plan.named == Some(candidate.name()),
                 _ => false,
             },
         }

@@ -31,6 +31,7 @@ use crate::tasks::{self, Presets, Question};
 
 const MOST_IMAGES: usize = 64;
 const LONGEST_PROMPT: usize = 100_000;
+const LONGEST_NAME: usize = 256;
 
 /// What a caller wants to know. Everything but the images is optional.
 #[derive(Debug, Clone, Default)]
@@ -328,6 +329,9 @@ fn check(ask: &Ask) -> Result<()> {
     let said = [&ask.prompt, &ask.system];
     if said.into_iter().flatten().any(|text| text.chars().count() > LONGEST_PROMPT) {
         return Err(Failure::invalid(format!("the prompt is longer than {LONGEST_PROMPT} characters")));
+    }
+    if [&ask.model, &ask.task].into_iter().flatten().any(|name| name.len() > LONGEST_NAME) {
+        return Err(Failure::invalid(format!("the name of a model or task is longer than {LONGEST_NAME} bytes")));
     }
     let within = |value: Option<f64>, most: f64| value.is_none_or(|value| (0.0..=most).contains(&value));
     if !within(ask.sampling.temperature, 2.0) {

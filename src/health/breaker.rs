@@ -20,6 +20,8 @@ pub(super) struct Settings {
 const ENOUGH: u32 = 20;
 const BUCKETS: usize = 10;
 const BUCKET: Duration = Duration::from_secs(1);
+/// A probe that takes longer does not keep others from trying.
+const PROBE: Duration = Duration::from_secs(5);
 /// Up to this much is added at random, so that breakers which opened together do not probe together.
 const JITTER: f64 = 0.1;
 
@@ -29,14 +31,25 @@ enum State {
     Open {
         until: Instant,
     },
-    /// One call is under way that decides.
-    Probing,
+    /// One call is under way that decides; another one may when it takes too long.
+    Probing {
+        since: Instant,
+    },
+}
+
+/// The right to make a call, and what its end will be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    /// Calls that began before the breaker last changed say nothing about now.
+    era: u64,
 }
 
 /// The breaker.
 #[derive(Debug)]
 pub(super) struct Breaker {
     state: State,
+    /// Counts the changes of state.
+    era: u64,
     /// Failures since the last success.
     in_a_row: u32,
     /// How often it opened without a success in between.
@@ -46,69 +59,77 @@ pub(super) struct Breaker {
 
 impl Breaker {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Closed, in_a_row: 0, openings: 0, recent: Recent::new(now) }
+        Self { state: State::Closed, era: 0, in_a_row: 0, openings: 0, recent: Recent::new(now) }
     }
 
     /// How long nobody is let through; `None` when the next call may be made.
     pub(super) fn rest(&self, now: Instant) -> Option<Duration> {
-        match self.state {
-            State::Closed => None,
-            State::Open { until } => Some(until.saturating_duration_since(now)).filter(|rest| !rest.is_zero()),
-            // Whoever comes while a probe is under way comes back a little later.
-            State::Probing => Some(BUCKET),
-        }
+        let until = match self.state {
+            State::Closed => return None,
+            State::Open { until } => until,
+            State::Probing { since } => since + PROBE,
+        };
+        Some(until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 
     /// Takes the right to make a call. Whoever has it must say how it ended.
-    pub(super) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(super) fn admit(&mut self, now: Instant) -> Result<Ticket, Duration> {
         if let Some(rest) = self.rest(now) {
-            Err(rest)
-        } else {
-            if self.state != State::Closed {
-                self.state = State::Probing;
-            }
-            Ok(())
+            return Err(rest);
         }
+        if self.state != State::Closed {
+            self.change(State::Probing { since: now });
+        }
+        Ok(Ticket { era: self.era })
     }
 
     /// A call was answered.
-    pub(super) fn succeeded(&mut self, now: Instant) {
+    pub(super) fn succeeded(&mut self, now: Instant, ticket: Ticket) {
+        if ticket.era != self.era {
+            return;
+        }
         self.recent.count(now, false);
         self.in_a_row = 0;
-        // One that was under way when it opened says nothing about now.
-        if !matches!(self.state, State::Open { .. }) {
-            self.state = State::Closed;
+        if self.state != State::Closed {
+            self.change(State::Closed);
             self.openings = 0;
         }
     }
 
     /// A call failed by the backend's fault.
-    pub(super) fn failed(&mut self, now: Instant, settings: Settings) {
+    pub(super) fn failed(&mut self, now: Instant, ticket: Ticket, settings: Settings) {
+        if ticket.era != self.era {
+            return;
+        }
         self.recent.count(now, true);
         self.in_a_row = self.in_a_row.saturating_add(1);
-        let opens = match self.state {
-            State::Closed => self.in_a_row >= settings.failures || self.recent.mostly_failed(now),
-            State::Probing => true,
-            State::Open { .. } => false,
-        };
-        if opens {
+        let enough = self.in_a_row >= settings.failures || self.recent.mostly_failed(now);
+        if enough || self.state != State::Closed {
             let rest = settings.open.saturating_mul(1 << self.openings.min(16)).min(settings.longest);
-            self.trip(now, rest);
+            self.trip(now, ticket, rest);
         }
     }
 
     /// Opens it for so long, whatever was counted.
-    pub(super) fn trip(&mut self, now: Instant, rest: Duration) {
-        self.state = State::Open { until: now + rest.mul_f64(1.0 + JITTER * fastrand::f64()) };
+    pub(super) fn trip(&mut self, now: Instant, ticket: Ticket, rest: Duration) {
+        if ticket.era != self.era {
+            return;
+        }
+        self.change(State::Open { until: now + rest.mul_f64(1.0 + JITTER * fastrand::f64()) });
         self.openings = self.openings.saturating_add(1);
         self.recent = Recent::new(now);
     }
 
     /// The call ended without saying anything about the backend: the next one may probe.
-    pub(super) fn abandoned(&mut self, now: Instant) {
-        if self.state == State::Probing {
-            self.state = State::Open { until: now };
+    pub(super) fn abandoned(&mut self, now: Instant, ticket: Ticket) {
+        if ticket.era == self.era && self.state != State::Closed {
+            self.change(State::Open { until: now });
         }
+    }
+
+    fn change(&mut self, state: State) {
+        self.state = state;
+        self.era += 1;
     }
 }
 
@@ -158,20 +179,29 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn failing(breaker: &mut Breaker, now: Instant, calls: u32) {
+        for _ in 0..calls {
+            let ticket = breaker.admit(now).expect("it lets calls through");
+            breaker.failed(now, ticket, SETTINGS);
+        }
+    }
+
+    fn answering(breaker: &mut Breaker, now: Instant) {
+        let ticket = breaker.admit(now).expect("it lets calls through");
+        breaker.succeeded(now, ticket);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn five_in_a_row_open_it_and_one_probe_closes_it() {
         let now = Instant::now();
         let mut breaker = Breaker::new(now);
-        for _ in 0..5 {
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.failed(now, SETTINGS);
-        }
+        failing(&mut breaker, now, 5);
         let rest = breaker.admit(now).expect_err("open");
         assert!((5.0..=5.5).contains(&rest.as_secs_f64()), "{rest:?}");
         let later = now + seconds(6);
-        assert_eq!(breaker.admit(later), Ok(()));
+        let probe = breaker.admit(later).expect("a probe");
         assert!(breaker.admit(later).is_err(), "one probe at a time");
-        breaker.succeeded(later);
+        breaker.succeeded(later, probe);
         assert_eq!(breaker.rest(later), None);
     }
 
@@ -179,27 +209,25 @@ mod tests {
     async fn each_probe_that_fails_doubles_the_rest_up_to_the_longest() {
         let mut now = Instant::now();
         let mut breaker = Breaker::new(now);
-        for _ in 0..5 {
-            breaker.failed(now, SETTINGS);
-        }
+        failing(&mut breaker, now, 5);
         for expected in [5.0, 10.0, 20.0, 20.0] {
             let rest = breaker.rest(now).expect("open");
             assert!((expected..=expected * 1.1).contains(&rest.as_secs_f64()), "{rest:?}");
             now += rest;
-            assert_eq!(breaker.admit(now), Ok(()));
-            breaker.failed(now, SETTINGS);
+            failing(&mut breaker, now, 1);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn half_of_twenty_open_it_and_half_of_ten_do_not() {
-        for (calls, opens) in [(10, false), (22, true)] {
+        for (pairs, opens) in [(5, false), (10, true)] {
             let now = Instant::now();
             let mut breaker = Breaker::new(now);
-            for call in 0..calls {
-                if call % 2 == 0 { breaker.succeeded(now) } else { breaker.failed(now, SETTINGS) }
+            for _ in 0..pairs {
+                answering(&mut breaker, now);
+                failing(&mut breaker, now, 1);
             }
-            assert_eq!(breaker.rest(now).is_some(), opens, "{calls} calls");
+            assert_eq!(breaker.rest(now).is_some(), opens, "{pairs} pairs");
         }
     }
 
@@ -208,36 +236,47 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::new(now);
         for _ in 0..4 {
-            breaker.failed(now, SETTINGS);
-            breaker.failed(now, SETTINGS);
-            breaker.succeeded(now);
+            failing(&mut breaker, now, 2);
+            answering(&mut breaker, now);
         }
         let later = now + seconds(11);
         for _ in 0..10 {
-            breaker.succeeded(later);
-            breaker.succeeded(later);
-            breaker.failed(later, SETTINGS);
+            answering(&mut breaker, later);
+            answering(&mut breaker, later);
+            failing(&mut breaker, later, 1);
         }
         assert_eq!(breaker.rest(later), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_was_given_up_lets_the_next_one_try() {
+    async fn a_probe_that_was_given_up_lets_the_next_one_try_and_so_does_one_that_takes_too_long() {
         let now = Instant::now();
         let mut breaker = Breaker::new(now);
-        breaker.trip(now, seconds(5));
+        failing(&mut breaker, now, 5);
         let later = now + seconds(6);
-        assert_eq!(breaker.admit(later), Ok(()));
-        breaker.abandoned(later);
-        assert_eq!(breaker.admit(later), Ok(()));
+        let probe = breaker.admit(later).expect("a probe");
+        breaker.abandoned(later, probe);
+        let slow = breaker.admit(later).expect("another probe");
+        let later = later + seconds(6);
+        answering(&mut breaker, later);
+        breaker.failed(later, slow, SETTINGS);
+        assert_eq!(breaker.rest(later), None, "the slow one is of another time");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_was_under_way_when_it_opened_does_not_close_it() {
+    async fn calls_from_before_the_rest_do_not_speak_for_the_probe() {
         let now = Instant::now();
         let mut breaker = Breaker::new(now);
-        breaker.trip(now, seconds(5));
-        breaker.succeeded(now);
-        assert!(breaker.rest(now).is_some());
+        let old: Vec<Ticket> = (0..3).map(|_| breaker.admit(now).expect("a call")).collect();
+        failing(&mut breaker, now, 5);
+        breaker.succeeded(now, old[0]);
+        assert!(breaker.rest(now).is_some(), "it stays open");
+        let later = now + seconds(6);
+        let probe = breaker.admit(later).expect("a probe");
+        breaker.failed(later, old[1], SETTINGS);
+        breaker.abandoned(later, old[2]);
+        assert!(breaker.admit(later).is_err(), "one probe at a time");
+        breaker.succeeded(later, probe);
+        assert_eq!(breaker.rest(later), None);
     }
 }

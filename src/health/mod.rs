@@ -15,7 +15,7 @@ use vision_providers::allowance::Allowance;
 use vision_providers::error::{Error, ErrorKind, Retry};
 use vision_providers::request::ModelId;
 
-use self::breaker::Breaker;
+use self::breaker::{Breaker, Ticket};
 use self::latency::Latencies;
 
 /// When a model is left to rest.
@@ -28,11 +28,24 @@ pub struct Settings {
     pub open: Duration,
     /// The longest that it is not asked.
     pub longest: Duration,
+    /// A call that was given less time than this is not held against it.
+    pub fair: Duration,
+}
+
+impl Settings {
+    fn breaker(&self) -> breaker::Settings {
+        breaker::Settings { failures: self.failures, open: self.open, longest: self.longest }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { failures: 5, open: Duration::from_secs(5), longest: Duration::from_secs(20) }
+        Self {
+            failures: 5,
+            open: Duration::from_secs(5),
+            longest: Duration::from_secs(20),
+            fair: Duration::from_secs(10),
+        }
     }
 }
 
@@ -44,8 +57,11 @@ const OUT_OF_CREDIT: breaker::Settings =
     breaker::Settings { failures: 1, open: Duration::from_mins(5), longest: Duration::from_hours(1) };
 /// Callers choose models by name, so the names must not fill memory.
 const MOST_MODELS: usize = 256;
-/// A limit that does not say how long it lasts is respected for so long.
+/// A limit that does not say how long it lasts is respected for so long, and twice as long each time that it is met again.
 const SHORTEST_HOLD: Duration = Duration::from_millis(500);
+const LONGEST_HOLD: Duration = Duration::from_secs(20);
+/// A failure of this age says nothing about now.
+const LATELY: Duration = Duration::from_mins(1);
 
 /// Why nobody is asked for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +74,8 @@ pub enum Cause {
     OutOfCredit,
     /// It refuses the key.
     Unauthorized,
+    /// It does not know the model.
+    Unknown,
 }
 
 impl Cause {
@@ -69,6 +87,7 @@ impl Cause {
             Self::Throttled => "throttled",
             Self::OutOfCredit => "out_of_credit",
             Self::Unauthorized => "unauthorized",
+            Self::Unknown => "unknown_model",
         }
     }
 
@@ -78,6 +97,7 @@ impl Cause {
             Self::Throttled => ErrorKind::RateLimited,
             Self::OutOfCredit => ErrorKind::OutOfCredit,
             Self::Unauthorized => ErrorKind::Unauthorized,
+            Self::Unknown => ErrorKind::UnknownModel,
         }
     }
 }
@@ -98,6 +118,7 @@ impl Rest {
             Cause::Throttled => "it asked for patience",
             Cause::OutOfCredit => "its account has no credit left",
             Cause::Unauthorized => "it refused the key",
+            Cause::Unknown => "its provider did not know it",
         };
         format!("{what}, and it is asked again in {} s", self.left.as_millis().div_ceil(1000))
     }
@@ -121,7 +142,7 @@ pub struct LastError {
 /// The health of one provider.
 #[derive(Debug)]
 pub struct Health {
-    settings: breaker::Settings,
+    settings: Settings,
     state: Mutex<State>,
 }
 
@@ -143,6 +164,10 @@ struct Model {
     /// Calls that the vendor still takes until a time, by its own account.
     window: Option<(u64, Instant)>,
     latencies: Latencies,
+    /// Requests for patience since the last answer.
+    complaints: u32,
+    /// When it last failed without an answer since.
+    failed: Option<Instant>,
     /// Calls in the air.
     calls: u32,
     last_used: Instant,
@@ -156,6 +181,8 @@ impl Model {
             held_until: None,
             window: None,
             latencies: Latencies::default(),
+            complaints: 0,
+            failed: None,
             calls: 0,
             last_used: now,
         }
@@ -194,36 +221,45 @@ impl Model {
         }
     }
 
-    fn failed(&mut self, now: Instant, began: Instant, error: &Error, settings: breaker::Settings) {
+    fn failed(&mut self, now: Instant, began: Instant, ticket: Ticket, error: &Error, settings: &Settings) {
         let hint = match error.retry_verdict() {
             Retry::Later(hint) | Retry::Spent(hint) => hint,
             Retry::Never | Retry::Once => None,
         };
         match error.kind() {
-            ErrorKind::Unauthorized => self.rests(now, Cause::Unauthorized, hint, UNAUTHORIZED),
-            ErrorKind::OutOfCredit => self.rests(now, Cause::OutOfCredit, hint, OUT_OF_CREDIT),
+            ErrorKind::Unauthorized => self.rests(now, ticket, Cause::Unauthorized, hint, UNAUTHORIZED),
+            ErrorKind::UnknownModel => self.rests(now, ticket, Cause::Unknown, hint, UNAUTHORIZED),
+            ErrorKind::OutOfCredit => self.rests(now, ticket, Cause::OutOfCredit, hint, OUT_OF_CREDIT),
             ErrorKind::RateLimited => {
-                self.breaker.abandoned(now);
-                self.hold_until(now + hint.unwrap_or(SHORTEST_HOLD));
+                self.breaker.abandoned(now, ticket);
+                // One that never says how long is asked less and less.
+                let usual = SHORTEST_HOLD.saturating_mul(1 << self.complaints.min(6)).min(LONGEST_HOLD);
+                self.complaints = self.complaints.saturating_add(1);
+                self.hold_until(now + hint.unwrap_or(usual));
             }
+            // It was not given the time that it takes.
+            ErrorKind::TimedOut if now - began < settings.fair => self.breaker.abandoned(now, ticket),
             ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled | ErrorKind::Empty => {
                 self.cause = Cause::Failing;
-                self.breaker.failed(now, settings);
-                if error.kind() == ErrorKind::TimedOut {
-                    self.latencies.given_up(now, now - began);
+                self.failed = Some(now);
+                self.breaker.failed(now, ticket, settings.breaker());
+                match (error.kind(), hint) {
+                    (ErrorKind::TimedOut, _) => self.latencies.given_up(now, now - began),
+                    (_, Some(hint)) => self.hold_until(now + hint),
+                    _ => {}
                 }
             }
             // Somebody else is at fault, which says nothing about the backend.
-            _ => self.breaker.abandoned(now),
+            _ => self.breaker.abandoned(now, ticket),
         }
     }
 
     /// Rests from now on, for as long as the vendor says.
-    fn rests(&mut self, now: Instant, cause: Cause, hint: Option<Duration>, usual: breaker::Settings) {
+    fn rests(&mut self, now: Instant, ticket: Ticket, cause: Cause, hint: Option<Duration>, usual: breaker::Settings) {
         self.cause = cause;
         match hint {
-            Some(hint) => self.breaker.trip(now, hint),
-            None => self.breaker.failed(now, usual),
+            Some(hint) => self.breaker.trip(now, ticket, hint),
+            None => self.breaker.failed(now, ticket, usual),
         }
     }
 }
@@ -232,8 +268,7 @@ impl Health {
     /// Of a provider that nobody has asked yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings { failures, open, longest } = settings;
-        Self { settings: breaker::Settings { failures, open, longest }, state: Mutex::default() }
+        Self { settings, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -274,10 +309,10 @@ impl Health {
         let now = Instant::now();
         let mut state = self.state();
         let known = state.model(model, now);
-        known.breaker.admit(now).map_err(|left| Rest { cause: known.cause, left })?;
+        let ticket = known.breaker.admit(now).map_err(|left| Rest { cause: known.cause, left })?;
         known.calls += 1;
         drop(state);
-        Ok(Pass { health: Arc::clone(self), model: model.clone(), began: now, settled: false })
+        Ok(Pass { health: Arc::clone(self), model: model.clone(), began: now, ticket, settled: false })
     }
 
     /// The mean latency of late, in which old calls fade.
@@ -304,6 +339,13 @@ impl Health {
         self.known(model, |model, _| model.calls > 0).unwrap_or(false)
     }
 
+    /// Whether its last call failed, a short while ago.
+    #[must_use]
+    pub fn failed_lately(&self, model: &ModelId) -> bool {
+        let lately = |failed: Instant, now: Instant| now.saturating_duration_since(failed) < LATELY;
+        self.known(model, |model, now| model.failed.is_some_and(|failed| lately(failed, now))).unwrap_or(false)
+    }
+
     /// What went wrong last.
     #[must_use]
     pub fn last_error(&self) -> Option<LastError> {
@@ -318,7 +360,7 @@ impl Health {
         models
     }
 
-    fn settle(&self, model: &ModelId, began: Instant, outcome: Result<Option<Allowance>, &Error>) {
+    fn settle(&self, model: &ModelId, began: Instant, ticket: Ticket, outcome: Result<Option<Allowance>, &Error>) {
         let now = Instant::now();
         let mut state = self.state();
         let known = state.model(model, now);
@@ -328,11 +370,12 @@ impl Health {
         }
         match outcome {
             Ok(_) => {
-                known.breaker.succeeded(now);
+                known.breaker.succeeded(now, ticket);
+                (known.complaints, known.failed) = (0, None);
                 known.latencies.answered(now, now - began);
             }
             Err(error) => {
-                known.failed(now, began, error, self.settings);
+                known.failed(now, began, ticket, error, &self.settings);
                 state.last_error = Some(LastError { model: model.clone(), kind: error.kind(), at: now });
             }
         }
@@ -342,8 +385,10 @@ impl Health {
 impl State {
     fn model(&mut self, model: &ModelId, now: Instant) -> &mut Model {
         if self.models.len() >= MOST_MODELS && !self.models.contains_key(model) {
-            let oldest = self.models.iter().min_by_key(|(_, model)| model.last_used).map(|(name, _)| name.clone());
-            oldest.and_then(|oldest| self.models.remove(&oldest));
+            // Whoever rests or is being asked is remembered as long as that can be.
+            let busy = |model: &Model| model.calls > 0 || model.rest(now).is_some();
+            let idlest = self.models.iter().min_by_key(|(_, model)| (busy(model), model.last_used));
+            idlest.map(|(name, _)| name.clone()).and_then(|idlest| self.models.remove(&idlest));
         }
         let model = self.models.entry(model.clone()).or_insert_with(|| Model::new(now));
         model.last_used = now;
@@ -357,6 +402,7 @@ pub struct Pass {
     health: Arc<Health>,
     model: ModelId,
     began: Instant,
+    ticket: Ticket,
     settled: bool,
 }
 
@@ -364,7 +410,7 @@ impl Pass {
     /// Says how the call ended.
     pub fn settle(mut self, outcome: Result<Option<Allowance>, &Error>) {
         self.settled = true;
-        self.health.settle(&self.model, self.began, outcome);
+        self.health.settle(&self.model, self.began, self.ticket, outcome);
     }
 }
 
@@ -375,7 +421,7 @@ impl Drop for Pass {
         let model = state.model(&self.model, now);
         model.calls = model.calls.saturating_sub(1);
         if !self.settled {
-            model.breaker.abandoned(now);
+            model.breaker.abandoned(now, self.ticket);
         }
     }
 }

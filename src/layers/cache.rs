@@ -43,7 +43,8 @@ impl Default for Settings {
     }
 }
 
-type Key = [u8; 32];
+/// A digest.
+pub type Key = [u8; 32];
 
 /// Nothing is remembered for longer; moka panics beyond a thousand years.
 pub const LONGEST: Duration = Duration::from_hours(24 * 365);
@@ -65,6 +66,13 @@ impl Memory {
         };
         let recent = Cache::builder().max_capacity(settings.capacity).time_to_live(settings.ttl.min(LONGEST));
         Self { recent: recent.weigher(weight).build(), disk }
+    }
+
+    /// Tidies up what lies on the disk, some time soon.
+    pub fn tidy(&self) {
+        if let Some(disk) = &self.disk {
+            disk.tidy();
+        }
     }
 
     /// What was remembered, here or by another process. What the disk knows is not taken over: it would live twice as
@@ -97,13 +105,15 @@ pub struct Cached {
     flights: Flights,
     supervisor: Supervisor,
     metrics: Metrics,
+    /// A digest of what makes the backend the one that it is: its name alone may come to mean another one.
+    identity: Key,
 }
 
 impl Cached {
-    /// Remembers the answers of `inner`.
+    /// Remembers the answers of `inner`, a backend of this identity.
     #[must_use]
-    pub fn new(inner: Provider, memory: Memory, supervisor: Supervisor, metrics: Metrics) -> Self {
-        Self { inner, memory, flights: Flights::default(), supervisor, metrics }
+    pub fn new(inner: Provider, identity: Key, memory: Memory, supervisor: Supervisor, metrics: Metrics) -> Self {
+        Self { inner, memory, flights: Flights::default(), supervisor, metrics, identity }
     }
 
     async fn remembered(&self, key: &Key, ctx: &CallCtx) -> Option<Answer> {
@@ -123,7 +133,7 @@ impl Cached {
         // A refreshing caller wants an answer that is younger than its question, so it joins nobody. It must not even
         // hold a flight here: to be the last to let go of one takes this very lock.
         if ctx.cache == CacheMode::Use
-            && let Some(flight) = flights.get(&key).and_then(Weak::upgrade)
+            && let Some(flight) = flights.get(&(key, ctx.last)).and_then(Weak::upgrade)
         {
             // One that has landed is held by others who are about to leave; its outcome is not for those who come now.
             if flight.heard.borrow().outcome.is_none() {
@@ -135,7 +145,7 @@ impl Cached {
         let (sender, heard) = watch::channel(Heard::default());
         let (inner, memory, metrics) = (Arc::clone(&self.inner), self.memory.clone(), self.metrics.clone());
         let (ctx, req) = (ctx.clone(), req.clone());
-        let deadline = ctx.deadline;
+        let (deadline, in_air) = (ctx.deadline, (key, ctx.last));
         let task = self.supervisor.spawn("call", async move {
             // The call that was in the air when its caller looked may have landed since.
             if ctx.cache == CacheMode::Use
@@ -157,8 +167,8 @@ impl Cached {
             }
             sender.send_modify(|heard| heard.outcome = Some(answered));
         });
-        let flight = Arc::new(Flight { heard, task, deadline, key, flights: self.flights.clone() });
-        flights.insert(key, Arc::downgrade(&flight));
+        let flight = Arc::new(Flight { heard, task, deadline, key: in_air, flights: self.flights.clone() });
+        flights.insert(flight.key, Arc::downgrade(&flight));
         flight
     }
 
@@ -212,10 +222,13 @@ impl Heard {
 
 /// Calls in the air, by key. Each is kept alive by those who wait for it.
 #[derive(Clone, Default)]
-struct Flights(Arc<Mutex<HashMap<Key, Weak<Flight>>>>);
+struct Flights(Arc<Mutex<HashMap<InAir, Weak<Flight>>>>);
+
+/// A question, and whether nobody else would be asked: then it has more time, and whoever has it joins nobody who has not.
+type InAir = (Key, bool);
 
 impl Flights {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Flight>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<InAir, Weak<Flight>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -226,7 +239,7 @@ struct Flight {
     task: AbortHandle,
     /// That of the caller who started it.
     deadline: Instant,
-    key: Key,
+    key: InAir,
     flights: Flights,
 }
 
@@ -315,7 +328,7 @@ impl VisionProvider for Cached {
             self.metrics.remembered(Remembered::Bypass);
             return self.inner.complete(ctx, req).await;
         }
-        let key = key(self.inner.id(), ctx, req);
+        let key = key(self.inner.id(), &self.identity, ctx, req);
         if let Some(answer) = self.remembered(&key, ctx).await {
             return Ok(answer);
         }
@@ -329,7 +342,7 @@ impl VisionProvider for Cached {
             self.metrics.remembered(Remembered::Bypass);
             return self.inner.stream(ctx, req).await;
         }
-        let key = key(self.inner.id(), ctx, req);
+        let key = key(self.inner.id(), &self.identity, ctx, req);
         if let Some(answer) = self.remembered(&key, ctx).await {
             return Ok(answer.in_one_piece());
         }
@@ -357,7 +370,7 @@ fn is_worth_remembering(answer: &Answer) -> bool {
 
 /// The digest of everything that can change an answer. Each part is preceded by its length, so that no two questions
 /// can run into the same bytes.
-fn key(provider: &str, ctx: &CallCtx, req: &VisionRequest) -> Key {
+fn key(provider: &str, identity: &Key, ctx: &CallCtx, req: &VisionRequest) -> Key {
     let VisionRequest { model, task, system, messages, output, detail, sampling } = req;
     let Sampling { temperature, top_p, seed, max_output_tokens, stop, effort } = sampling;
     let mut hasher = blake3::Hasher::new();
@@ -366,6 +379,7 @@ fn key(provider: &str, ctx: &CallCtx, req: &VisionRequest) -> Key {
         hasher.update(bytes);
     };
     part(concat!("visiongate answer ", env!("CARGO_PKG_VERSION")).as_bytes());
+    part(identity);
     for text in [provider, ctx.caller.name(), model.as_str(), task.name()] {
         part(text.as_bytes());
     }

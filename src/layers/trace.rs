@@ -26,7 +26,9 @@ impl Traced {
     }
 
     fn span(&self, req: &VisionRequest) -> Span {
-        let span = spans::inference(&self.vendor, req.model.as_str());
+        // Callers can name any model: only what somebody else knows too leaves.
+        let is_known = self.inner.models().iter().any(|card| card.is_called(req.model.as_str()));
+        let span = spans::inference(&self.vendor, if is_known { req.model.as_str() } else { "_OTHER" });
         let kind = if req.output == Output::Text { "text" } else { "json" };
         span.record("gen_ai.output.type", kind);
         if let Some(tokens) = req.sampling.max_output_tokens {

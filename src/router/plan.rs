@@ -111,6 +111,8 @@ impl Skipped {
 pub struct Plan {
     /// The model that was asked for, as the caller, a rule or the configuration names it.
     pub requested: String,
+    /// The model that the caller's name means by itself, if it means one.
+    pub named: Option<String>,
     /// Which rule chose: `request`, `routes[N]` or `default`.
     pub rule: String,
     pub strategy: Strategy,
@@ -139,8 +141,9 @@ impl Roster {
     /// As [`Self::plan`].
     pub fn check(&self, wanted: &Wanted<'_>) -> Result<()> {
         let choice = self.choice(wanted);
-        if let Some(name) = choice.names.first().filter(|_| choice.rule.is_none()) {
-            self.resolve(name)?;
+        let may_be_chosen = wanted.model.is_some_and(|name| self.rules.iter().any(|rule| rule.names(name)));
+        if choice.rule.is_none() && !may_be_chosen {
+            choice.names.iter().try_for_each(|name| self.resolve(name).map(drop))?;
         }
         if self.rules.iter().any(Rule::looks_at_pictures) {
             return Ok(());
@@ -164,6 +167,7 @@ impl Roster {
     fn sorted(&self, wanted: &Wanted<'_>, choice: &Choice<'_>, turn: usize) -> Result<Plan> {
         let mut plan = Plan {
             requested: String::new(),
+            named: wanted.model.and_then(|name| self.resolve(name).ok()).map(|candidate| candidate.name()),
             rule: match choice.rule {
                 Some((index, _)) => format!("routes[{index}]"),
                 None if wanted.model.is_some() => "request".into(),
@@ -180,21 +184,23 @@ impl Roster {
             self.consider(name, wanted, &mut plan, &mut able, weight(choice, index))?;
         }
         plan.candidates = strategy::rank(choice.strategy, able, wanted, turn);
-        let first = plan.candidates.first().map(Candidate::name).filter(|_| choice.strategy != Strategy::First);
-        let asked = wanted.model.map(str::to_owned).or(first);
-        plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
         if wanted.fallback == Fallback::Auto {
             let mut able = Vec::new();
             for name in &self.fallback {
                 self.consider(name, wanted, &mut plan, &mut able, 0)?;
             }
-            plan.candidates.extend(able.into_iter().map(|(candidate, _)| candidate));
+            let stand_in = |(candidate, _)| Candidate { stands_in: true, ..candidate };
+            plan.candidates.extend(able.into_iter().map(stand_in));
         }
         self.leave_alone_who_rests(wanted, &mut plan);
+        let first = plan.candidates.first().filter(|it| !it.stands_in && choice.strategy != Strategy::First);
+        let asked = wanted.model.map(str::to_owned).or_else(|| first.map(Candidate::name));
+        plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
         if plan.candidates.is_empty() {
             return Err(nobody(&plan, wanted));
         }
-        if choice.strategy == Strategy::Hedged && plan.candidates.len() > 1 {
+        let chosen = plan.candidates.iter().filter(|candidate| !candidate.stands_in).count();
+        if choice.strategy == Strategy::Hedged && chosen > 1 {
             let first = plan.candidates.first();
             let worst = first.and_then(|first| first.health.usual_worst(&first.model));
             plan.hedge = Some(worst.unwrap_or(UNKNOWN_WORST));
@@ -281,6 +287,10 @@ impl Roster {
         let backend = self.backends.get(candidate.provider.id())?;
         if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
             return Some(Reason::Kept(lacking.clone()));
+        }
+        let is_elsewhere = backend.elsewhere.iter().any(|ending| candidate.model.as_str().ends_with(ending));
+        if is_elsewhere && demands.iter().any(|tag| tag == Rule::LOCAL) {
+            return Some(Reason::Kept(Rule::LOCAL.to_owned()));
         }
         if let KeyState::Missing(place) = &backend.key {
             return Some(Reason::NoKey(place.clone()));

@@ -26,6 +26,8 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// What routes can demand of it; `local` when it is on this machine.
     pub tags: Vec<String>,
+    /// Endings of the names of models that its server does not run itself.
+    pub elsewhere: Vec<String>,
 }
 
 /// Who configured a provider.
@@ -70,6 +72,8 @@ pub struct Candidate {
     pub health: Arc<Health>,
     /// Why it stands where it stands, where a strategy put it there.
     pub why: Option<String>,
+    /// Nobody chose it: it stands in for those who cannot.
+    pub stands_in: bool,
 }
 
 impl Candidate {
@@ -117,7 +121,7 @@ impl Roster {
         let model = model.map(ModelId::from).or_else(default).ok_or_else(|| self.not_found(name))?;
         let card = backend.provider.card(model.as_str());
         let (provider, health) = (backend.provider.clone(), Arc::clone(&backend.health));
-        Ok(Candidate { provider, model, card, health, why: None })
+        Ok(Candidate { provider, model, card, health, why: None, stands_in: false })
     }
 
     /// The names that rules give a meaning.

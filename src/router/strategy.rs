@@ -44,6 +44,9 @@ fn priced(candidate: Candidate, wanted: &Wanted<'_>) -> (MicroUsd, Candidate) {
 /// Whoever was not asked lately comes first, once, so that there is something to compare.
 fn fastest(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let timed = |candidate: Candidate| match candidate.health.mean_latency(&candidate.model) {
+        _ if candidate.health.failed_lately(&candidate.model) => {
+            (Duration::MAX, told(candidate, "failed lately".into()))
+        }
         Some(mean) => (mean, told(candidate, format!("{} ms lately", mean.as_millis()))),
         None if candidate.health.is_being_asked(&candidate.model) => {
             (Duration::MAX, told(candidate, "being timed by another request".into()))

@@ -57,11 +57,10 @@ struct Shared {
 }
 
 impl Disk {
-    /// The answers in this folder, which is not touched before this returns. Begins a first sweep, so it must be called
-    /// inside a runtime.
+    /// The answers in this folder, which is not touched yet.
     #[must_use]
     pub fn open(settings: Settings, supervisor: &Supervisor) -> Self {
-        let disk = Self(Arc::new(Shared {
+        Self(Arc::new(Shared {
             settings,
             supervisor: supervisor.clone(),
             reads: Arc::new(Semaphore::new(AT_ONCE)),
@@ -69,10 +68,13 @@ impl Disk {
             sweeps: Semaphore::new(1),
             unswept: AtomicU64::new(0),
             warned: Mutex::new(None),
-        }));
-        let sweeper = disk.clone();
-        supervisor.spawn("sweep", async move { sweeper.sweep().await });
-        disk
+        }))
+    }
+
+    /// Begins to remove what is of no use any more. It must be called inside a runtime.
+    pub fn tidy(&self) {
+        let sweeper = self.clone();
+        self.0.supervisor.spawn("sweep", async move { sweeper.sweep().await });
     }
 
     /// The answer that was kept under this key, if it can be had at once. Dropped, it leaves a thread that reads to its

@@ -1,6 +1,6 @@
 //! Who is let in: at most so many requests at once and so many waiting, and nobody while memory runs out.
 //!
-//! It decides before a body is read, because reading what will be refused is the dearest way to refuse it.
+//! It is asked before a body is read, and gives the turn when the body is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -47,6 +47,18 @@ impl Admission {
             self.0.metrics.shed(reason);
         }
         outcome
+    }
+
+    /// Whether somebody could be let in now or soon.
+    pub(super) fn is_open(&self) -> Result<(), Shed> {
+        let full = self.0.turns.available_permits() == 0;
+        let outcome = match self.memory() {
+            Memory::Critical => Err(Shed::Memory),
+            Memory::High if full => Err(Shed::Requests),
+            _ if full && self.0.waiting.load(Ordering::Relaxed) >= self.0.queue => Err(Shed::Requests),
+            _ => Ok(()),
+        };
+        outcome.inspect_err(|reason| self.0.metrics.shed(*reason))
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Shed> {

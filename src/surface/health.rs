@@ -1,6 +1,7 @@
 //! The state of every provider, for those who watch the program and for those who choose a model.
 
 use serde_json::{Map, Value, json};
+use vision_providers::request::ModelId;
 
 use crate::gateway::Gateway;
 use crate::health::Rest;
@@ -34,11 +35,11 @@ pub(super) fn provider(backend: &Backend) -> Map<String, Value> {
         state.insert("models".into(), Value::Object(models.collect()));
     }
     if let Some(last) = backend.health.last_error() {
-        let ago = last.at.elapsed().as_secs();
-        state.insert(
-            "last_error".into(),
-            json!({"kind": last.kind.name(), "model": last.model.as_str(), "seconds_ago": ago}),
-        );
+        let mut error = json!({"kind": last.kind.name(), "seconds_ago": last.at.elapsed().as_secs()});
+        if is_known(backend, &last.model) {
+            error["model"] = json!(last.model.as_str());
+        }
+        state.insert("last_error".into(), error);
     }
     state
 }
@@ -55,10 +56,17 @@ pub(super) fn resting(gateway: &Gateway) -> Vec<Resting> {
     gateway.roster.backends.iter().flat_map(one).collect()
 }
 
+/// Whether the operator or the catalog knows the model. Callers can name others, and what they call them is nobody
+/// else's business.
+fn is_known(backend: &Backend, model: &ModelId) -> bool {
+    backend.provider.models().iter().any(|card| card.is_called(model.as_str()))
+}
+
 /// The default model first, if it rests, and then the others that do.
 fn rests(backend: &Backend) -> Vec<(String, Rest)> {
     let default = backend.provider.models().first().map(|card| card.id.clone());
-    let called = backend.health.models().into_iter().filter(|model| Some(model) != default.as_ref());
+    let called =
+        backend.health.models().into_iter().filter(|model| Some(model) != default.as_ref() && is_known(backend, model));
     let models = default.clone().into_iter().chain(called);
     models.filter_map(|model| Some((model.to_string(), backend.health.rest(&model)?))).collect()
 }

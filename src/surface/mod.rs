@@ -2,7 +2,10 @@
 //!
 //! Nothing below this floor knows MCP, HTTP or the JSON that callers see.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::live::Live;
 
 mod admission;
 mod analyze;
@@ -70,5 +73,13 @@ impl ReloadSignal {
             return;
         }
         std::future::pending::<()>().await;
+    }
+}
+
+/// Reads the configuration anew whenever the process is told to.
+async fn reload_when_told(live: Arc<Live>, mut signal: ReloadSignal) {
+    loop {
+        signal.told().await;
+        live.reload_and_tell().await;
     }
 }

@@ -75,7 +75,7 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
     info!(%address, "listening; MCP is at /mcp");
     let connections = Connections::new(config.server.max_connections, live.metrics().clone());
     let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
-    let reloading = supervisor.spawn("reload", reload_when_told(Arc::clone(&live), reload));
+    let reloading = supervisor.spawn("reload", super::reload_when_told(Arc::clone(&live), reload));
     // The first configuration is not kept alive by having been the first.
     drop(running);
     tokio::select! {
@@ -93,14 +93,6 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
     }
     supervisor.shut_down(Duration::from_secs(2)).await;
     ExitCode::SUCCESS
-}
-
-/// Reads the configuration anew whenever the process is told to.
-async fn reload_when_told(live: Arc<Live>, mut signal: super::ReloadSignal) {
-    loop {
-        signal.told().await;
-        live.reload_and_tell().await;
-    }
 }
 
 async fn bind(listen: &str, allow_unauthenticated: bool) -> Result<TcpListener, String> {
@@ -128,8 +120,9 @@ fn routes(live: &Arc<Live>, admission: Admission, draining: CancellationToken, s
         StreamableHttpService::new(move || Ok(mcp.clone()), Arc::new(NeverSessionManager::default()), settings);
     let mcp = Router::new()
         .route_service("/mcp", service)
-        .layer(from_fn_with_state(BodyMemory::default(), whole_body))
         .layer(from_fn_with_state(admission.clone(), admitted))
+        .layer(from_fn_with_state(BodyMemory::default(), whole_body))
+        .layer(from_fn_with_state(admission.clone(), not_in_vain))
         .layer(from_fn(lenient))
         .layer(from_fn_with_state(Arc::clone(live), guarded));
     let watched = Router::new()
@@ -225,15 +218,25 @@ async fn lenient(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Lets a request in, or sends it away before its body is read.
+/// Sends a request away before its body is read, when there would be no turn for it: reading what will be refused is the
+/// dearest way to refuse it.
+async fn not_in_vain(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    match admission.is_open() {
+        Ok(()) => next.run(request).await,
+        Err(_) => closing(too_much()),
+    }
+}
+
+/// Takes a turn for a request whose body is there: one that is still coming holds up nobody.
 async fn admitted(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let Ok(_turn) = admission.enter().await else {
-        let message = "too much is being asked: try again in some seconds";
-        let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, message);
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
-        return closing(response);
-    };
+    let Ok(_turn) = admission.enter().await else { return too_much() };
     next.run(request).await
+}
+
+fn too_much() -> Response {
+    let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE, "too much is being asked: try again in some seconds");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("2"));
+    response
 }
 
 /// Reads the body whole, within bounds on size and time, before anything is done with it.

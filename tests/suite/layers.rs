@@ -15,7 +15,7 @@ use vision_providers::testkit::{Expected, Scripted, Step, about, behaves, ctx, i
 use visiongate::health::{self, Cause, Health};
 use visiongate::layers::breaker::Guarded;
 use visiongate::layers::cache::{self, Cached, Memory};
-use visiongate::layers::limit::{self, Limited};
+use visiongate::layers::limit::{self, Limited, Turnstile};
 use visiongate::layers::observe::Observed;
 use visiongate::layers::retry::{self, Retrying};
 use visiongate::layers::validate::Validated;
@@ -38,6 +38,7 @@ fn fail(kind: ErrorKind, retry: Retry) -> Step {
 fn cached(inner: Scripted) -> Provider {
     Arc::new(Cached::new(
         Arc::new(inner),
+        [0; 32],
         Memory::new(cache::Settings::default(), None),
         Supervisor::default(),
         Metrics::default(),
@@ -49,7 +50,7 @@ pub(crate) fn healthy() -> Arc<Health> {
 }
 
 pub(crate) fn limited(inner: Provider, settings: limit::Settings) -> Provider {
-    Arc::new(Limited::new(inner, healthy(), settings, PATIENCE, Metrics::default()))
+    Arc::new(Limited::new(inner, healthy(), Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()))
 }
 
 fn retrying(inner: Scripted) -> Provider {
@@ -67,6 +68,7 @@ async fn every_layer_behaves_like_a_provider() {
         |inner| {
             Arc::new(Cached::new(
                 inner,
+                [0; 32],
                 Memory::new(cache::Settings::default(), None),
                 Supervisor::default(),
                 Metrics::default(),
@@ -374,8 +376,13 @@ async fn nobody_calls_before_the_time_that_one_was_told() {
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
     let settings = limit::Settings::default();
-    let provider: Provider =
-        Arc::new(Limited::new(provider, Arc::clone(&health), settings, PATIENCE, Metrics::default()));
+    let provider: Provider = Arc::new(Limited::new(
+        provider,
+        Arc::clone(&health),
+        Arc::new(Turnstile::new(settings)),
+        PATIENCE,
+        Metrics::default(),
+    ));
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     assert!(join_all((0..40).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
@@ -391,8 +398,13 @@ async fn who_cannot_wait_so_long_is_told_at_once_when_to_come_back() {
     let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_hours(24))))]);
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
-    let provider: Provider =
-        Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE, Metrics::default()));
+    let provider: Provider = Arc::new(Limited::new(
+        provider,
+        health,
+        Arc::new(Turnstile::new(limit::Settings::default())),
+        PATIENCE,
+        Metrics::default(),
+    ));
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     let error = ask(&provider).await.expect_err("it is parked");
@@ -410,8 +422,13 @@ async fn calls_that_the_vendor_still_takes_are_counted_down() {
     let answer = Answer { allowance, ..Answer::new("fine", ModelId::from(MODEL)) };
     let scripted = Scripted::new([Step::Say(answer), say("fine")]);
     let provider = guarded(scripted, &health);
-    let provider: Provider =
-        Arc::new(Limited::new(provider, health, limit::Settings::default(), PATIENCE, Metrics::default()));
+    let provider: Provider = Arc::new(Limited::new(
+        provider,
+        health,
+        Arc::new(Turnstile::new(limit::Settings::default())),
+        PATIENCE,
+        Metrics::default(),
+    ));
     ask(&provider).await.expect("an answer");
     let began = Instant::now();
     for _ in 0..3 {
@@ -441,7 +458,8 @@ async fn complaints_halve_what_is_asked_at_once_and_it_grows_again() {
     let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
     let provider = guarded(Scripted::new(steps), &health);
     let settings = limit::Settings { concurrency: 8, ..limit::Settings::default() };
-    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE, Metrics::default()));
+    let provider: Provider =
+        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
     for _ in 0..3 {
         ask(&provider).await.expect_err("a complaint");
     }
@@ -463,7 +481,8 @@ async fn who_could_not_be_answered_in_time_is_told_before_the_time_is_over() {
     let calls = scripted.calls();
     let provider = guarded(scripted, &health);
     let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
-    let provider: Provider = Arc::new(Limited::new(provider, health, settings, PATIENCE, Metrics::default()));
+    let provider: Provider =
+        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
     for _ in 0..5 {
         ask(&provider).await.expect("an answer");
     }
@@ -517,7 +536,7 @@ async fn the_disk_remembers_for_the_next_process() {
     };
     let remembering = |inner: Scripted| -> Provider {
         let memory = Memory::new(cache::Settings::default(), Some(settings()));
-        Arc::new(Cached::new(Arc::new(inner), memory, supervisor.clone(), Metrics::default()))
+        Arc::new(Cached::new(Arc::new(inner), [0; 32], memory, supervisor.clone(), Metrics::default()))
     };
     assert!(!ask(&remembering(Scripted::new([say("fine")]))).await.expect("an answer").cached);
     supervisor.drained(PATIENCE).await;

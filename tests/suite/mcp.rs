@@ -305,7 +305,15 @@ async fn nonsense_is_survived() {
 pub(crate) fn over(provider: vision_providers::provider::Provider) -> visiongate::gateway::Gateway {
     let mut gateway = super::gateway("");
     let (kind, key, origin) = ("scripted".into(), KeyState::NotNeeded, Origin::Operator);
-    let backend = Backend { provider, kind, key, origin, health: super::layers::healthy(), tags: Vec::new() };
+    let backend = Backend {
+        provider,
+        kind,
+        key,
+        origin,
+        health: super::layers::healthy(),
+        tags: Vec::new(),
+        elsewhere: Vec::new(),
+    };
     gateway.roster.backends = BTreeMap::from([("scripted".to_owned(), backend)]);
     gateway.roster.default = "scripted".into();
     gateway.roster.fallback = Vec::new();
@@ -316,7 +324,7 @@ pub(crate) fn over(provider: vision_providers::provider::Provider) -> visiongate
 async fn a_panic_is_answered_and_the_connection_lives_on() {
     let scripted = || Arc::new(Scripted::new([Step::Panic]));
     let memory = Memory::new(visiongate::layers::cache::Settings::default(), None);
-    let cached = Arc::new(Cached::new(scripted(), memory, Supervisor::default(), Metrics::default()));
+    let cached = Arc::new(Cached::new(scripted(), [0; 32], memory, Supervisor::default(), Metrics::default()));
     for provider in [scripted() as vision_providers::provider::Provider, cached] {
         let running = Running { gateway: over(provider), loaded: visiongate::config::load(None).expect("defaults") };
         let serving = Live::with(None, Workshop::new(Supervisor::default()), running);

@@ -243,19 +243,19 @@ async fn who_is_too_much_is_told_before_a_body_is_read_and_when_to_come_back() {
                 sleep(Duration::from_millis(20)).await;
             }
             // One more waits, and is told after five seconds; the next is told at once, although its body never comes.
-            let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}content-length: 1000\r\n\r\n", server.address);
-            let first = server.raw(&head);
             let second = async {
-                sleep(Duration::from_millis(300)).await;
+                sleep(Duration::from_millis(500)).await;
                 let began = Instant::now();
+                let head = "content-length: 1000\r\n";
+                let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}{head}\r\n", server.address);
                 (server.raw(&head).await, began.elapsed())
             };
-            join(first, second).await
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).to_string();
+            join(server.post(JSON, &body), second).await
         };
-        let (_, (waited, (refused, took))) = join(asked(&server, 1), hurried).await;
-        for answer in [waited, refused] {
-            assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 2"), "{answer}");
-        }
+        let (_, ((waited, _), (refused, took))) = join(asked(&server, 1), hurried).await;
+        assert_eq!(waited, 503);
+        assert!(refused.starts_with("HTTP/1.1 503") && refused.contains("retry-after: 2"), "{refused}");
         assert!(took < Duration::from_secs(1), "{took:?}");
         let (_, metrics) = server.get("/metrics").await;
         assert!(metrics.contains("visiongate_shed_total{reason=\"requests\"} 2"), "{metrics}");
@@ -282,6 +282,29 @@ async fn nobody_is_let_in_while_memory_runs_out() {
         assert!(status == 503 && body.contains("out of memory"), "{status} {body}");
         let (status, _) = server.post(JSON, "{}").await;
         assert_eq!((status, upstream.calls()), (503, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn requests_whose_bodies_never_come_hold_up_nobody() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        let upstream = Upstream::start([says("well")]).await;
+        write(&file, &config(&upstream, "[server]\nmax_requests = 4\nqueue = 1\n"));
+        let server = serving(&file).await;
+        let mut half = Vec::new();
+        for _ in 0..40 {
+            let mut stream = tokio::net::TcpStream::connect(&server.address).await.expect("a connection");
+            let head =
+                format!("POST /mcp HTTP/1.1\r\nhost: {}\r\n{JSON}content-length: 1000\r\n\r\n{{", server.address);
+            tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.expect("it reads");
+            half.push(stream);
+        }
+        for call in 0..20 {
+            assert_eq!(asked(&server, call).await["text"], "well");
+        }
     })
     .await;
 }

@@ -67,6 +67,7 @@ async fn listen(provider: &Provider) -> (Vec<String>, Result<Answer>) {
 fn cached(inner: Scripted) -> Provider {
     Arc::new(Cached::new(
         Arc::new(inner),
+        [0; 32],
         Memory::new(cache::Settings::default(), None),
         Supervisor::default(),
         Metrics::default(),

@@ -56,6 +56,8 @@ pub struct Preset {
     pub price_prefix: Option<String>,
     /// What traces call it: a well-known name of the conventions for generative models where there is one.
     pub trace_name: String,
+    /// Endings of the names of models that a server of this kind passes on to others, wherever it stands.
+    pub elsewhere: Vec<String>,
     /// Cards of known models.
     pub cards: Vec<ModelCard>,
     /// What is assumed of any other model.
@@ -113,8 +115,19 @@ impl Catalog {
 }
 
 /// The members of a preset's table that are its own; the rest is what is assumed of its models.
-const OWN: [&str; 10] =
-    ["wire", "base_url", "hosts", "key_env", "key_header", "headers", "model", "quirks", "price_prefix", "trace_name"];
+const OWN: [&str; 11] = [
+    "wire",
+    "base_url",
+    "hosts",
+    "key_env",
+    "key_header",
+    "headers",
+    "model",
+    "quirks",
+    "price_prefix",
+    "trace_name",
+    "elsewhere",
+];
 
 #[derive(Deserialize)]
 struct PresetToml {
@@ -131,6 +144,8 @@ struct PresetToml {
     quirks: Quirks,
     price_prefix: Option<String>,
     trace_name: Option<String>,
+    #[serde(default)]
+    elsewhere: Vec<String>,
 }
 
 fn build(kind: &str, table: Table, cards: &[CardSettings]) -> Result<Preset, String> {
@@ -166,6 +181,7 @@ fn build(kind: &str, table: Table, cards: &[CardSettings]) -> Result<Preset, Str
         model,
         quirks: own.quirks,
         price_prefix: own.price_prefix,
+        elsewhere: own.elsewhere,
         trace_name: own.trace_name.unwrap_or_else(|| kind.replace('-', "_")),
         cards,
         unknown,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use vision_providers::error::{Error, ErrorKind};
 
 /// A provider that complained is not asked for more at once before it was content for so long.
 const CONTENT: Duration = Duration::from_secs(5);
@@ -65,7 +64,7 @@ impl Gate {
     }
 
     /// Halves what is asked at once, once for each burst of complaints.
-    fn narrow(&self) {
+    pub(super) fn narrow(&self) {
         let now = Instant::now();
         let mut width = self.width();
         let again = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= ONE_BURST);
@@ -78,13 +77,13 @@ impl Gate {
         }
     }
 
-    /// Asks for a quarter more at once, when there were no complaints for long enough.
-    fn widen(&self) {
+    /// Asks for a quarter more at once, when there were no complaints for long enough. Whether it is as wide as ever.
+    pub(super) fn widen(&self) -> bool {
         let now = Instant::now();
         let mut width = self.width();
         let content = width.complained.is_none_or(|last| now.saturating_duration_since(last) >= CONTENT);
         if width.now == width.most || !content || now.saturating_duration_since(width.grew) < GROWTH {
-            return;
+            return width.now == width.most;
         }
         width.grew = now;
         let more = (width.now / 4 + 1).min(width.most - width.now);
@@ -92,6 +91,7 @@ impl Gate {
         let forgiven = more.min(width.owed);
         width.owed -= forgiven;
         self.turns.add_permits(more - forgiven);
+        width.now == width.most
     }
 }
 
@@ -100,17 +100,6 @@ impl Gate {
 pub(super) struct Turn {
     gate: Arc<Gate>,
     permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Turn {
-    /// Learns how the call went.
-    pub(super) fn heard(&self, outcome: Result<(), &Error>) {
-        match outcome {
-            Ok(()) => self.gate.widen(),
-            Err(error) if error.kind() == ErrorKind::RateLimited => self.gate.narrow(),
-            Err(_) => {}
-        }
-    }
 }
 
 impl Drop for Turn {

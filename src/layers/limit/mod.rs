@@ -5,17 +5,14 @@
 //! whether it was waiting or running.
 
 mod gate;
+mod turnstile;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use governor::clock::Clock;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 use vision_providers::answer::{Answer, AnswerStream, Chunk};
@@ -24,7 +21,8 @@ use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, ModelId, VisionRequest};
 
-use self::gate::{Gate, Turn};
+pub use self::turnstile::Turnstile;
+use self::turnstile::{Place, Turn};
 use crate::health::{Health, Rest};
 use crate::metrics::{Metrics, Stage};
 
@@ -49,17 +47,12 @@ impl Default for Settings {
     }
 }
 
-/// Of the calls of a minute, this part may begin at once.
-const BURST: u32 = 6;
-
 /// The layer.
+#[derive(Debug)]
 pub struct Limited {
     inner: Provider,
     health: Arc<Health>,
-    gate: Arc<Gate>,
-    rate: Option<RateLimiter<NotKeyed, InMemoryState, Now>>,
-    waiting: AtomicUsize,
-    queue: usize,
+    turnstile: Arc<Turnstile>,
     /// Longer than this nobody waits for a provider that wants to be left alone.
     patience: Duration,
     metrics: Metrics,
@@ -68,52 +61,62 @@ pub struct Limited {
 impl Limited {
     /// Bounds the calls to `inner`, whose health says when it wants to be left alone.
     #[must_use]
-    pub fn new(inner: Provider, health: Arc<Health>, settings: Settings, patience: Duration, metrics: Metrics) -> Self {
-        let quota = |calls: NonZeroU32| {
-            let burst = NonZeroU32::new(calls.get() / BURST).unwrap_or(NonZeroU32::MIN);
-            RateLimiter::direct_with_clock(Quota::per_minute(calls).allow_burst(burst), Now)
-        };
-        let gate = Arc::new(Gate::new(settings.concurrency));
-        let (rate, waiting, queue) = (settings.requests_per_minute.map(quota), AtomicUsize::new(0), settings.queue);
-        Self { inner, health, gate, rate, waiting, queue, patience, metrics }
+    pub fn new(
+        inner: Provider,
+        health: Arc<Health>,
+        turnstile: Arc<Turnstile>,
+        patience: Duration,
+        metrics: Metrics,
+    ) -> Self {
+        Self { inner, health, turnstile, patience, metrics }
     }
 
     async fn turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
         let (_waiting, began) = (self.metrics.waiting(self.inner.id()), Instant::now());
-        let turn = self.free_turn(ctx, model).await?;
-        self.paced(ctx).await?;
+        let mut place = None;
+        let turn = loop {
+            // Whoever waits for a vendor's patience waits without a turn: others may have use of it.
+            if let Some(rest) = self.health.hold(model) {
+                let wait = self.bear(rest, ctx)?;
+                self.queue(&mut place)?;
+                sleep(wait).await;
+                continue;
+            }
+            let turn = if let Some(turn) = self.turnstile.free(model) {
+                turn
+            } else {
+                self.queue(&mut place)?;
+                self.queued(ctx, model).await?
+            };
+            self.paced(ctx).await?;
+            if self.health.start(model).is_ok() {
+                break turn;
+            }
+        };
         self.metrics.stage(Stage::Queue, began.elapsed());
         Ok(turn)
     }
 
-    async fn free_turn(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
-        if let Some(rest) = self.health.hold(model) {
-            self.bear(rest, ctx)?;
+    /// Takes a place in the queue, once.
+    fn queue<'a>(&'a self, place: &mut Option<Place<'a>>) -> Result<()> {
+        if place.is_none() {
+            *place = self.turnstile.place();
         }
-        let turn = match self.gate.free() {
-            Some(turn) => turn,
-            None => self.queued(ctx, model).await?,
-        };
-        loop {
-            let rest = match self.health.start(model) {
-                Err(rest) => self.bear(rest, ctx)?,
-                Ok(()) => return Ok(turn),
-            };
-            sleep(rest).await;
+        match place {
+            Some(_) => Ok(()),
+            None => Err(self.overloaded("its queue is full", Duration::ZERO)),
         }
     }
 
     /// Waits in the queue.
     async fn queued(&self, ctx: &CallCtx, model: &ModelId) -> Result<Turn> {
-        let place = Place::take(&self.waiting, self.queue);
         let usual = self.health.usual_latency(model).unwrap_or_default();
-        let before = self.waiting.load(Ordering::Relaxed) / self.gate.open().max(1);
-        let expected = usual.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
-        let Some(_place) = place else { return Err(self.overloaded("its queue is full", usual)) };
+        let before = u32::try_from(self.turnstile.crowd(model)).unwrap_or(u32::MAX);
+        let expected = usual.saturating_mul(before);
         if Instant::now() + expected > ctx.deadline {
             return Err(self.overloaded("too many are waiting for it", expected));
         }
-        let Ok(turn) = timeout_at(ctx.deadline, self.gate.next()).await else {
+        let Ok(turn) = timeout_at(ctx.deadline, self.turnstile.next(model)).await else {
             return Err(self.overloaded("no turn came in time", usual));
         };
         // A call that cannot be answered in what is left would be paid for all the same.
@@ -125,15 +128,18 @@ impl Limited {
 
     /// Waits for the operator's own limit.
     async fn paced(&self, ctx: &CallCtx) -> Result<()> {
-        let Some(rate) = &self.rate else { return Ok(()) };
-        while let Err(not_until) = rate.check() {
-            let wait = not_until.wait_time_from(Now.now());
+        while let Some(wait) = self.turnstile.pause() {
             if Instant::now() + wait > ctx.deadline {
                 return Err(self.overloaded("its calls of this minute are used up", wait));
             }
             sleep(wait).await;
         }
         Ok(())
+    }
+
+    /// Learns how a call went.
+    fn heard(&self, model: &ModelId, outcome: Result<(), &Error>) {
+        learn(&self.turnstile, model, outcome);
     }
 
     /// How long to wait for a provider that wants to be left alone; an error when that is too long.
@@ -152,39 +158,11 @@ impl Limited {
     }
 }
 
-impl std::fmt::Debug for Limited {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "Limited({:?}, {:?})", self.inner, self.gate)
-    }
-}
-
-/// The clock of the runtime, which tests can stop.
-#[derive(Debug, Clone, Copy)]
-struct Now;
-
-#[expect(clippy::disallowed_types, reason = "it comes from the runtime's clock, which can be paused")]
-impl Clock for Now {
-    type Instant = std::time::Instant;
-
-    fn now(&self) -> Self::Instant {
-        Instant::now().into_std()
-    }
-}
-
-/// A place in the queue, given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let taken = waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Self(waiting);
-        (taken < most).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+fn learn(turnstile: &Turnstile, model: &ModelId, outcome: Result<(), &Error>) {
+    match outcome {
+        Ok(()) => turnstile.widen(model),
+        Err(error) if error.kind() == ErrorKind::RateLimited => turnstile.narrow(model),
+        Err(_) => {}
     }
 }
 
@@ -204,21 +182,29 @@ impl VisionProvider for Limited {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
-        let turn = self.turn(ctx, &req.model).await?;
+        let _turn = self.turn(ctx, &req.model).await?;
         let outcome = self.inner.complete(ctx, req).await;
-        turn.heard(outcome.as_ref().map(|_| ()));
+        self.heard(&req.model, outcome.as_ref().map(|_| ()));
         outcome
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {
-        let turn = self.turn(ctx, &req.model).await?;
+        // The turn lasts until the answer has ended, and not until somebody lets go of the stream: whoever finds the
+        // answer wanting asks again while holding it.
+        let mut turn = Some(self.turn(ctx, &req.model).await?);
         let outcome = self.inner.stream(ctx, req).await;
-        turn.heard(outcome.as_ref().map(|_| ()));
-        // The turn lasts as long as the stream.
-        Ok(Box::pin(outcome?.inspect(move |chunk| match chunk {
-            Ok(Chunk::Delta(_)) => {}
-            Ok(Chunk::End(_)) => turn.heard(Ok(())),
-            Err(error) => turn.heard(Err(error)),
+        if let Err(error) = &outcome {
+            self.heard(&req.model, Err(error));
+        }
+        let (turnstile, model) = (Arc::clone(&self.turnstile), req.model.clone());
+        Ok(Box::pin(outcome?.inspect(move |chunk| {
+            let ended = match chunk {
+                Ok(Chunk::Delta(_)) => return,
+                Ok(Chunk::End(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+            learn(&turnstile, &model, ended);
+            drop(turn.take());
         })))
     }
 

@@ -15,12 +15,13 @@ use futures_util::FutureExt as _;
 use rmcp::ServerHandler;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    ErrorCode, ErrorData, Implementation, ListToolsResult, MetaObject, PaginatedRequestParams,
+    ErrorCode, ErrorData, Implementation, ListToolsResult, MetaObject, NumberOrString, PaginatedRequestParams,
     ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
 use vision_providers::request::Caller;
 
@@ -48,13 +49,21 @@ pub struct Mcp {
     door: Door,
     /// Cancelled when the program does not wait for calls any longer.
     stopping: CancellationToken,
+    /// Everything that is being answered.
+    calls: TaskTracker,
 }
 
 impl Mcp {
     /// The tools for clients that come through `door`. Calls are cancelled with `stopping`.
     #[must_use]
     pub fn new(live: Arc<Live>, door: Door, stopping: CancellationToken) -> Self {
-        Self { live, door, stopping }
+        Self { live, door, stopping, calls: TaskTracker::new() }
+    }
+
+    /// Everything that is being answered.
+    #[must_use]
+    pub fn calls(&self) -> TaskTracker {
+        self.calls.clone()
     }
 
     /// The tools that the operator offers.
@@ -129,7 +138,12 @@ impl Mcp {
     /// The span of a call, in the trace of its caller: that of the message, or else that of the request around it.
     fn span(&self, tool: &str, ctx: &RequestContext<RoleServer>) -> Span {
         let transport = if self.door == Door::Stdio { "pipe" } else { "tcp" };
-        let span = spans::tool_call(tool, &ctx.id.to_string(), transport);
+        // Numbers say no more than they have to.
+        let id = match &ctx.id {
+            NumberOrString::Number(id) => id.to_string(),
+            NumberOrString::String(_) => "text".to_owned(),
+        };
+        let span = spans::tool_call(tool, &id, transport);
         let headers = ctx.extensions.get::<http::request::Parts>().map(|parts| &parts.headers);
         let header = |name: &str| headers?.get(name)?.to_str().ok();
         match (ctx.meta.get_traceparent(), header("traceparent")) {
@@ -213,7 +227,7 @@ impl ServerHandler for Mcp {
             let message = format!("there is no tool called {}; there are {}", request.name, names.join(", "));
             return Err(ErrorData::invalid_params(message, None));
         }
-        let mut result = self.attend(request, &ctx).await;
+        let mut result = self.calls.track_future(self.attend(request, &ctx)).await;
         if let Some((key, value)) = server_meta(&ctx) {
             result.meta.get_or_insert_with(|| MetaObject(Map::new())).0.insert(key, value);
         }

@@ -3,7 +3,6 @@
 //! rmcp's own line reader drops a message that is too long without a word, and its client waits until it gives up.
 //! This one finds out who asked, and answers.
 
-use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +14,16 @@ use rmcp::transport::{Transport, stdio_pipes};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
 
 use super::{LARGEST_MESSAGE, Mcp};
 use crate::intake::Door;
 use crate::live::Live;
 use crate::supervisor::Supervisor;
-use crate::surface::{DRAIN, StopSignal};
+use crate::surface::{DRAIN, ReloadSignal, StopSignal, reload_when_told};
 
 /// Messages waiting in either direction.
 const QUEUE: usize = 64;
@@ -36,12 +36,14 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Either way, calls in the air are answered: with their answers as long as the program waits, then with an error.
 pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
     // Listened for before anybody can know that we run.
-    let mut stop = StopSignal::listen();
+    let (mut stop, reload) = (StopSignal::listen(), ReloadSignal::listen());
     let mcp = Mcp::new(Arc::clone(&live), Door::Stdio, supervisor.stopping().clone());
     let (input, output) = stdio_pipes();
     let closing = CancellationToken::new();
-    let transport = Lines::new(input, output, closing.clone(), &supervisor);
-    let watching = supervisor.spawn("watch", live.watch());
+    let drained = Drain { calls: mcp.calls(), stopping: supervisor.stopping().clone(), ends: None };
+    let transport = Lines::new(input, output, closing.clone(), drained, &supervisor);
+    let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
+    let reloading = supervisor.spawn("reload", reload_when_told(live, reload));
     let serving = async {
         match mcp.serve(transport).await {
             Ok(service) => {
@@ -60,35 +62,25 @@ pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
     let ended = tokio::select! {
         code = &mut serving => Some(code),
         () = stop.told() => None,
-        () = closing.cancelled() => None,
     };
     info!("stopping");
     watching.abort();
+    reloading.abort();
     closing.cancel();
-    let code = match ended {
-        Some(code) => code,
-        None => drained(serving, &mut stop, &supervisor).await,
+    let code = if let Some(code) = ended {
+        code
+    } else {
+        tokio::select! {
+            code = &mut serving => code,
+            // Told again, nobody is waited for any longer.
+            () = stop.told() => {
+                supervisor.stopping().cancel();
+                timeout(LAST_WORDS, serving).await.unwrap_or(ExitCode::SUCCESS)
+            }
+        }
     };
     supervisor.shut_down(LAST_WORDS).await;
     code
-}
-
-/// Waits for the calls in the air, and then for the errors that they end with.
-async fn drained(
-    mut serving: Pin<&mut impl Future<Output = ExitCode>>,
-    stop: &mut StopSignal,
-    supervisor: &Supervisor,
-) -> ExitCode {
-    let finished = tokio::select! {
-        code = &mut serving => Some(code),
-        () = tokio::time::sleep(DRAIN) => None,
-        () = stop.told() => None,
-    };
-    supervisor.stopping().cancel();
-    match finished {
-        Some(code) => code,
-        None => timeout(LAST_WORDS, serving).await.unwrap_or(ExitCode::SUCCESS),
-    }
 }
 
 /// The transport: two tasks, one for each direction, and queues between them and rmcp.
@@ -100,6 +92,28 @@ struct Lines {
     begun: bool,
     /// Cancelled when nothing more is taken: the client has closed its end, or the process was told to stop.
     closing: CancellationToken,
+    drain: Drain,
+}
+
+/// How the end comes: calls in the air are finished, and after a while ended.
+struct Drain {
+    calls: TaskTracker,
+    stopping: CancellationToken,
+    /// When those that are left are ended, once that is known.
+    ends: Option<Instant>,
+}
+
+impl Drain {
+    /// Waits until every call has been answered. rmcp drops this wait whenever something else happens, and begins it
+    /// anew.
+    async fn finish(&mut self) {
+        let ends = *self.ends.get_or_insert_with(|| Instant::now() + DRAIN);
+        self.calls.close();
+        if timeout_at(ends, self.calls.wait()).await.is_err() {
+            self.stopping.cancel();
+            let _ = timeout(LAST_WORDS, self.calls.wait()).await;
+        }
+    }
 }
 
 impl Lines {
@@ -107,13 +121,14 @@ impl Lines {
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
         closing: CancellationToken,
+        drain: Drain,
         supervisor: &Supervisor,
     ) -> Self {
         let (arrived, incoming) = mpsc::channel(QUEUE);
         let (outgoing, leaving) = mpsc::channel(QUEUE);
         supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
         supervisor.spawn("stdout", write_lines(output, leaving));
-        Self { incoming, outgoing: Some(outgoing), begun: false, closing }
+        Self { incoming, outgoing: Some(outgoing), begun: false, closing, drain }
     }
 }
 
@@ -141,6 +156,8 @@ impl Transport<RoleServer> for Lines {
             };
             let Some(message) = message else {
                 self.closing.cancel();
+                // rmcp gives calls five seconds from here on.
+                self.drain.finish().await;
                 return None;
             };
             let is_ping =

@@ -118,7 +118,7 @@ fn scripted() -> Arc<Scripted> {
 async fn a_panic_behind_one_question_is_an_error_of_that_question_alone() {
     let memory = Memory::new(cache::Settings::default(), None);
     let supervisor = Supervisor::default();
-    let gateway = over(Arc::new(Cached::new(scripted(), memory, supervisor.clone(), Metrics::default())));
+    let gateway = over(Arc::new(Cached::new(scripted(), [0; 32], memory, supervisor.clone(), Metrics::default())));
     for round in 0..2 {
         let asks: Vec<Ask> = (0..3).map(|number| ask(&format!("Question {number} of {round}"))).collect();
         let asker = asker();

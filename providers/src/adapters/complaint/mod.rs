@@ -65,7 +65,13 @@ fn judged(reply: &Incoming, body: &Value, heading: String) -> Error {
 }
 
 fn out_of_credit(error: &Error) -> Error {
+    // What is not tried again may still say when there will be credit.
+    let verdict = match error.retry_verdict() {
+        Retry::Later(Some(wait)) | Retry::Spent(Some(wait)) => Retry::Spent(Some(wait)),
+        _ => Retry::Never,
+    };
     Error::new(ErrorKind::OutOfCredit, error.message())
+        .retry(verdict)
         .advise("top up the vendor account, raise its limits, or choose another provider")
 }
 
