@@ -425,3 +425,27 @@ async fn an_early_answer_to_an_upload_is_seen_and_a_deaf_backend_is_left() {
     let lab = Lab::with([deaf], &format!("{LIMITS}{deadline}")).await;
     answered_by_b("deaf", &lab, &lab.ask(&ask).await, "timed_out");
 }
+
+/// How many connections to this server this process still holds, as the system counts them.
+fn held(upstream: &Upstream) -> usize {
+    let url = upstream.url("");
+    let port: u16 = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let remote = format!(":{port:04X} 01 ");
+    table.lines().filter(|line| line.contains(&remote)).count()
+}
+
+/// Case 42: what a call that is over was still sending is let go with it.
+#[tokio::test]
+async fn an_upload_that_nobody_reads_ends_with_its_call() {
+    const LIMITS: &str = "[[providers.a.models]]\nid = \"m\"\nlimits = { max_bytes = 20_000_000, max_total_bytes = 20_000_000, max_side = 4000, target_side = 4000 }\n";
+    let ask = Ask { images: vec![noise()], ..question("What is it?") };
+    let deaf = Play::Unread(Box::new(Play::Silence.after(Duration::from_mins(1))));
+    let lab = Lab::with([deaf], &format!("{LIMITS}[deadline]\ntotal = \"30s\"\nattempt = \"1s\"\n")).await;
+    answered_by_b("deaf", &lab, &lab.ask(&ask).await, "timed_out");
+    let over = Instant::now();
+    while held(&lab.a) > 0 {
+        assert!(over.elapsed() < SECOND, "{} connections are held", held(&lab.a));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -305,3 +305,64 @@ async fn ten_thousand_questions_among_faults_get_one_answer_each_and_each_its_ow
     let metrics = lab.gateway.metrics.text();
     assert!(metrics.contains("visiongate_requests_in_flight 0"), "nobody was forgotten");
 }
+
+/// A breaker that opens after five failures, for 200 ms at first.
+const QUICK: &str = "[breaker]\nfailures = 5\nopen = \"200ms\"\nlongest = \"10s\"\n[retry]\nattempts = 1\n[deadline]\ntotal = \"5s\"\nattempt = \"4s\"\n";
+
+/// Opens the breaker while one call that began before is still in the air, and waits until a probe is due.
+async fn open_the_breaker(lab: &Lab) {
+    while lab.a.calls() == 0 {
+        sleep(ms(1)).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(text(&lab.ask(&question("What is it?")).await.expect("an answer")), "from b");
+    }
+    let rest = lab.rest().expect("it is open");
+    sleep(rest.left).await;
+    assert_eq!(lab.rest(), None, "a probe is due");
+}
+
+/// Case 7: only the probe says whether somebody is well again.
+#[tokio::test]
+async fn a_call_from_before_the_rest_does_not_speak_for_the_probe() {
+    let plays = Play::decide(|_, number| match number {
+        0 => down().after(ms(500)),
+        1..=5 => down(),
+        _ => says("from a").after(ms(500)),
+    });
+    let lab = Lab::with([plays], QUICK).await;
+    let probing = async {
+        open_the_breaker(&lab).await;
+        let reply = lab.ask(&question("What is it?")).await.expect("an answer");
+        assert_eq!(text(&reply), "from a", "the probe is answered");
+        assert_eq!(lab.rest(), None, "who answered the probe is well");
+    };
+    let before = question("What was it?");
+    let _ = tokio::join!(lab.ask(&before), probing);
+}
+
+/// Case 7: one probe at a time.
+#[tokio::test]
+async fn who_leaves_a_call_from_before_the_rest_makes_no_room_for_another_probe() {
+    let plays = Play::decide(|_, number| match number {
+        0 => Play::Silence,
+        1..=5 => down(),
+        _ => down().after(ms(800)),
+    });
+    let lab = Lab::with([plays], QUICK).await;
+    let before = question("What was it?");
+    let leaving = timeout(ms(500), lab.ask(&before));
+    let probing = async {
+        open_the_breaker(&lab).await;
+        let asking = (0..20).map(|number| {
+            let lab = &lab;
+            async move {
+                sleep(ms(30 * number)).await;
+                lab.ask(&question("What is it?")).await.expect("an answer")
+            }
+        });
+        join_all(asking).await;
+        assert_eq!(lab.a.calls(), 7, "six calls and one probe");
+    };
+    let _ = tokio::join!(leaving, probing);
+}
