@@ -545,3 +545,94 @@ async fn the_disk_remembers_for_the_next_process() {
     let answer = ask(&remembering(second)).await.expect("an answer");
     assert_eq!((answer.text.as_str(), answer.cached, calls.load(Ordering::SeqCst)), ("fine", true, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_one_models_limit_takes_no_turn_from_another() {
+    let health = healthy();
+    let limited_too = fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(20))));
+    let provider = guarded(Scripted::new([limited_too, say("fine")]), &health);
+    let settings = limit::Settings { concurrency: 2, ..limit::Settings::default() };
+    let provider: Provider =
+        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
+    ask(&provider).await.expect_err("a limit");
+    let (calling, asking) = (ctx(PATIENCE), request(MODEL, Task::Ask));
+    let waiting = join_all((0..8).map(|_| provider.complete(&calling, &asking)));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let began = Instant::now();
+        provider.complete(&ctx(PATIENCE), &request("another-model", Task::Ask)).await.expect("an answer");
+        began.elapsed()
+    };
+    let (waited, took) = futures_util::future::join(waiting, other).await;
+    assert!(waited.iter().all(Result::is_ok) && took < Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn complaints_about_one_model_narrow_no_other() {
+    let health = healthy();
+    let complaint = || fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(2))));
+    let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
+    let provider = guarded(Scripted::new(steps), &health);
+    let turnstile = Arc::new(Turnstile::new(limit::Settings::default()));
+    let provider: Provider = Arc::new(Limited::new(provider, health, turnstile, PATIENCE, Metrics::default()));
+    for _ in 0..3 {
+        ask(&provider).await.expect_err("a complaint");
+    }
+    let (calling, other) = (ctx(PATIENCE), request("another-model", Task::Ask));
+    let began = Instant::now();
+    assert!(join_all((0..16).map(|_| provider.complete(&calling, &other))).await.iter().all(Result::is_ok));
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_of_time_that_is_too_short_for_anybody_is_held_against_nobody() {
+    let health = healthy();
+    let late = fail(ErrorKind::TimedOut, Retry::Never);
+    let provider = guarded(Scripted::new([late]), &health);
+    for _ in 0..10 {
+        ask(&provider).await.expect_err("no time");
+    }
+    assert_eq!(health.rest(&ModelId::from(MODEL)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_do_not_push_out_who_rests() {
+    let health = healthy();
+    let provider = guarded(Scripted::new([fail(ErrorKind::Unauthorized, Retry::Never), say("fine")]), &health);
+    ask(&provider).await.expect_err("a refused key");
+    for number in 0..600 {
+        let name = format!("model-{number}");
+        provider.complete(&ctx(PATIENCE), &request(&name, Task::Ask)).await.expect("an answer");
+    }
+    assert!(health.rest(&ModelId::from(MODEL)).is_some());
+    assert!(health.models().len() <= 256);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_never_say_how_long_are_met_less_and_less() {
+    let health = healthy();
+    let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(None))]);
+    let calls = scripted.calls();
+    let provider = guarded(scripted, &health);
+    let turnstile = Arc::new(Turnstile::new(limit::Settings::default()));
+    let provider: Provider = Arc::new(Limited::new(provider, health, turnstile, PATIENCE, Metrics::default()));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_mins(1) {
+        ask(&provider).await.expect_err("a limit");
+    }
+    assert!(calls.load(Ordering::SeqCst) <= 9, "{}", calls.load(Ordering::SeqCst));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_more_time_joins_nobody_who_has_less() {
+    let inner = Scripted::new([Step::After(Duration::from_secs(30), "fine".into())]);
+    let calls = inner.calls();
+    let provider = cached(inner);
+    let hurried = ctx(Duration::from_secs(10));
+    let patient = CallCtx { last: true, ..ctx(Duration::from_secs(55)) };
+    let asking = request(MODEL, Task::Ask);
+    let (first, second) =
+        futures_util::future::join(provider.complete(&hurried, &asking), provider.complete(&patient, &asking)).await;
+    assert_eq!(first.expect_err("no time").kind(), ErrorKind::TimedOut);
+    assert_eq!((second.expect("an answer").text.as_str(), calls.load(Ordering::SeqCst)), ("fine", 2));
+}

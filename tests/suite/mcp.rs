@@ -380,7 +380,7 @@ async fn being_told_to_stop_ends_the_process_at_once_and_well() {
 #[tokio::test]
 async fn whoever_is_being_answered_when_the_end_comes_is_answered_to_the_end() {
     for told in [false, true] {
-        let slow = Play::Late(Duration::from_secs(2), Box::new(Play::json(200, &described("Late.", ""))));
+        let slow = Play::Late(Duration::from_secs(7), Box::new(Play::json(200, &described("Late.", ""))));
         let upstream = Upstream::start([slow]).await;
         let mut client = Client::start(&[
             ("MISTRAL_API_KEY", "k".into()),

@@ -356,3 +356,90 @@ async fn the_route_command_explains_every_strategy_of_the_shipped_configuration(
         assert!(!order(&json).is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_hedge_is_run_by_the_rules_own_models_and_only_an_answer_ends_it() {
+    let slow = |text: &str| Play::Late(Duration::from_secs(6), Box::new(says(text)));
+    let rule = |models: &str| format!("[[routes]]\nuse = {{ strategy = \"hedged\", models = [{models}] }}\n");
+    let (a, b) = (Upstream::start([slow("a")]).await, Upstream::start([says("b")]).await);
+    let providers = format!("{}{}", provider("a", &a.url("/v1")), provider("b", &b.url("/v1")));
+    let alone = gateway(&format!("default = \"a\"\nfallback = [\"b\"]\n{providers}{}", rule("\"a\"")));
+    let missing = Upstream::start([Play::json(404, &json!({}))]).await;
+    let providers = [("a", &*a.url("/v1")), ("b", &*missing.url("/v1"))];
+    let failing = configured(&providers, &rule("\"a\", \"b\""));
+    let asking = question("receipt.png");
+    let answers = join_all([ask(&alone, &asking), ask(&failing, &asking)]).await;
+    for answer in answers {
+        assert_eq!(answer.expect("the first is worth the wait")["text"], "a");
+    }
+    assert_eq!((b.calls(), missing.calls()), (0, 1));
+}
+
+#[tokio::test]
+async fn one_model_that_its_vendor_does_not_know_does_not_end_a_name_of_many() {
+    let (a, b) = (Upstream::start([Play::json(404, &json!({}))]).await, Upstream::start([says("b")]).await);
+    let rule = "[[routes]]\nwhen = { model = \"quick\" }\nuse = { strategy = \"fastest\", models = [\"a\", \"b\"] }\n";
+    let gateway = configured(&[("a", &a.url("/v1")), ("b", &b.url("/v1"))], rule);
+    for _ in 0..5 {
+        assert_eq!(ask(&gateway, &for_model("quick")).await.expect("an answer")["text"], "b");
+    }
+    assert_eq!(a.calls(), 1, "what is not known is left alone");
+    let failure = ask(&gateway, &for_model("a")).await.expect_err("it was named");
+    assert!(["MODEL_NOT_FOUND", "NO_PROVIDER"].contains(&failure.code.name()), "{failure}");
+}
+
+#[tokio::test]
+async fn whoever_answers_for_a_name_that_means_somebody_else_is_told_of() {
+    let b = Upstream::start([says("b")]).await;
+    let providers = [("a", FAR), ("b", &*b.url("/v1"))];
+    let renamed = configured(&providers, "[[routes]]\nwhen = { model = \"a\" }\nuse = [\"b\"]\n");
+    let answer = ask(&renamed, &for_model("a")).await.expect("an answer");
+    assert_eq!(answer["warnings"], json!(["a was asked for: by routes[0], b/m answered instead"]));
+    let rule = "[[routes]]\nwhen = { model = \"cheap\" }\nuse = { strategy = \"cheapest\", models = [\"k\"] }\n";
+    let keyed = provider("k", FAR).replace("key = \"none\"", "key = { env = \"VISIONGATE_TEST_NO_SUCH_KEY\" }");
+    let providers = format!("{keyed}{}", provider("b", &b.url("/v1")));
+    let gateway = gateway(&format!("default = \"b\"\nfallback = [\"b\"]\n{providers}{rule}"));
+    let answer = ask(&gateway, &for_model("cheap")).await.expect("an answer");
+    assert_eq!(answer["warnings"], json!(["cheap was asked for: by routes[0], b/m answered instead"]));
+}
+
+#[tokio::test]
+async fn names_of_rules_about_pictures_are_names_and_long_ones_are_none() {
+    let rule = "[[routes]]\nwhen = { model = \"scan\", format = \"png\" }\nuse = [\"b\"]\n";
+    let gateway = configured(&[("a", FAR), ("b", FAR)], rule);
+    assert_eq!(order(&explained(&gateway, &for_model("scan")).await), ["b/m"]);
+    let failure = ask(&gateway, &for_model(&format!("a/{}", "x".repeat(300)))).await.expect_err("too long");
+    assert!(failure.code.name() == "INVALID_INPUT" && failure.message.len() < 200, "{failure}");
+}
+
+#[tokio::test]
+async fn models_that_a_server_here_passes_on_are_not_local() {
+    let rule = "[[routes]]\nwhen = { task = \"ask\" }\nuse = [\"ollama\"]\nlocal_only = true\n";
+    let gateway = gateway(&format!("fallback = []\n{rule}"));
+    assert_eq!(order(&explained(&gateway, &for_model("ollama")).await), ["ollama/qwen3-vl:8b"]);
+    let failure = ask(&gateway, &for_model("ollama/qwen3-vl:235b-cloud")).await.expect_err("it is elsewhere");
+    assert_eq!(failure.code.name(), "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn what_the_vendor_says_of_coming_back_is_kept_for_credit_and_outages_too() {
+    for (status, body, reason, at_least) in [
+        (402, json!({"error": {"message": "no credit"}}), "out_of_credit", 7200),
+        (429, json!({"error": {"code": "insufficient_quota", "message": "quota"}}), "out_of_credit", 7200),
+        (503, json!({}), "throttled", 7100),
+    ] {
+        let a = Upstream::start([Play::json(status, &body).header("retry-after", "7200")]).await;
+        let b = Upstream::start([says("b")]).await;
+        let providers = format!("{}{}", provider("a", &a.url("/v1")), provider("b", &b.url("/v1")));
+        let gateway = gateway(&format!("default = \"a\"\nfallback = [\"b\"]\n{providers}"));
+        for _ in 0..3 {
+            assert_eq!(ask(&gateway, &question("receipt.png")).await.expect("an answer")["text"], "b");
+        }
+        assert_eq!(a.calls(), 1, "{status}");
+        let found = explained(&gateway, &question("receipt.png")).await;
+        assert_eq!(found["skipped"][0]["reason"], reason, "{found}");
+        let alone = Ask { fallback: Fallback::Never, ..for_model("a") };
+        let failure = ask(&gateway, &alone).await.expect_err("it rests");
+        assert!(failure.retry_after.is_some_and(|wait| wait >= Duration::from_secs(at_least)), "{failure:?}");
+    }
+}

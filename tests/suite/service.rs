@@ -308,3 +308,66 @@ async fn requests_whose_bodies_never_come_hold_up_nobody() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn answers_of_another_backend_under_the_same_name_are_not_remembered() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.toml");
+        let (old, new) = (Upstream::start([says("old")]).await, Upstream::start([says("new")]).await);
+        write(&file, &config(&old, ""));
+        let server = serving(&file).await;
+        let arguments = json!({"image": example("qr.png"), "prompt": "What?"});
+        let call = json!({"name": "analyze_image", "arguments": arguments});
+        let text = |answer: Value| answer["result"]["structuredContent"]["text"].clone();
+        assert_eq!(text(server.call("tools/call", call.clone()).await), "old");
+        write(&file, &config(&new, ""));
+        server.signal("HUP");
+        assert!(becomes(&server, "new", Duration::from_secs(2)).await);
+        assert_eq!(text(server.call("tools/call", call).await), "new");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_leaves_what_it_said_in_service() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().join("visiongate");
+        std::fs::create_dir(&home).expect("a folder");
+        let upstream = Upstream::start([says("well")]).await;
+        let file = home.join("config.toml");
+        write(&file, &config(&upstream, ""));
+        let server = Server::start(&[("XDG_CONFIG_HOME", folder.path().display().to_string())]).await;
+        assert!(becomes(&server, "well", PATIENCE).await);
+        std::fs::remove_file(&file).expect("it was there");
+        server.signal("HUP");
+        sleep(Duration::from_millis(1500)).await;
+        assert_eq!(asked(&server, 1).await["text"], "well");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_in_a_file_is_read_anew_when_the_file_changes() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, key) = (folder.path().join("config.toml"), folder.path().join("key"));
+        let upstream = Upstream::start([says("well")]).await;
+        write(&key, "first-key");
+        let in_file = format!("key = {{ file = '{}' }}", key.display());
+        write(&file, &config(&upstream, "").replace("key = \"none\"", &in_file));
+        let server = serving(&file).await;
+        assert_eq!(asked(&server, 1).await["text"], "well");
+        write(&key, "other-key");
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            asked(&server, 1).await;
+            if upstream.received().last().is_some_and(|last| last.headers.contains("other-key")) {
+                return;
+            }
+        }
+        panic!("the key was not read anew");
+    })
+    .await;
+}

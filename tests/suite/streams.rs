@@ -427,3 +427,13 @@ async fn whoever_stops_listening_closes_the_vendors_socket() {
     assert!(upstream.has_been_left(1, Duration::from_secs(5)).await);
     assert_eq!(child.wait().expect("it ended").code(), Some(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_to_be_repaired_does_not_wait_for_its_own_turn() {
+    let inner = Scripted::new([speak(&[r#"{"total": "much"}"#]), speak(&[r#"{"total": 9}"#])]);
+    let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
+    let provider = super::layers::limited(Arc::new(inner), settings);
+    let provider: Provider = Arc::new(Validated::new(provider));
+    let (_, ended) = heard(provider.stream(&ctx(PATIENCE), &extract()).await).await;
+    assert_eq!(ended.expect("a repaired answer").text, r#"{"total":9}"#);
+}

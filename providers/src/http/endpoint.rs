@@ -14,6 +14,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Connections idle for longer are closed, because servers close theirs about then and a race loses requests.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(5);
+/// A vendor that takes nothing of what is sent for so long has gone.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// The HTTP client that all providers share. It is made at first use: loading trust anchors takes longer than an MCP
 /// client should wait for its server to start.
@@ -43,6 +46,11 @@ impl VendorHttp {
             .connect_timeout(CONNECT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true);
+        // A body that nobody reads is not kept on its way once its call is over.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        {
+            builder = builder.tcp_user_timeout(UNREAD);
+        }
         if let Some(proxy) = &self.0.proxy {
             // What is for this machine does not leave it.
             let here = reqwest::NoProxy::from_string("localhost,127.0.0.0/8,::1");

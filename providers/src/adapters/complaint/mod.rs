@@ -50,7 +50,9 @@ fn judged(reply: &Incoming, body: &Value, heading: String) -> Error {
     };
     let retry = match (kind, error.retry_verdict()) {
         (ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::TimedOut, Retry::Never) => Retry::Later(None),
-        (ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::TimedOut, later) => later,
+        (ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::TimedOut | ErrorKind::OutOfCredit, verdict) => {
+            verdict
+        }
         _ => Retry::Never,
     };
     let error = Error::new(kind, error.message()).retry(retry);
