@@ -14,7 +14,7 @@ use rmcp::transport::{Transport, stdio_pipes};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info};
@@ -30,6 +30,8 @@ const QUEUE: usize = 64;
 /// A client that reads nothing for so long has gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// From a message being taken to its call being counted, and plenty of room.
+const HANDED_OVER: Duration = Duration::from_millis(100);
 
 /// Serves until the client closes its end or the process is told to stop.
 ///
@@ -108,6 +110,8 @@ impl Drain {
     /// anew.
     async fn finish(&mut self) {
         let ends = *self.ends.get_or_insert_with(|| Instant::now() + DRAIN);
+        // The last message may have been handed over, and nobody has begun with it yet.
+        sleep_until(ends - DRAIN + HANDED_OVER).await;
         self.calls.close();
         if timeout_at(ends, self.calls.wait()).await.is_err() {
             self.stopping.cancel();
