@@ -60,6 +60,8 @@ const MOST_MODELS: usize = 256;
 /// A limit that does not say how long it lasts is respected for so long, and twice as long each time that it is met again.
 const SHORTEST_HOLD: Duration = Duration::from_millis(500);
 const LONGEST_HOLD: Duration = Duration::from_secs(20);
+/// While somebody else can be asked, a provider that wants patience is not waited for longer than this.
+pub const BRIEFLY: Duration = Duration::from_secs(5);
 /// A failure of this age says nothing about now.
 const LATELY: Duration = Duration::from_mins(1);
 

@@ -17,6 +17,8 @@ use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, VisionRequest};
 
+use crate::health::BRIEFLY;
+
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
@@ -68,7 +70,9 @@ impl Retrying {
         };
         let spent = Err(Retry::Spent(hint));
         let tried_enough = made >= self.settings.attempts || made > ctx.retries;
-        if tried_enough || hint.is_some_and(|hint| hint > self.settings.longest_wait) {
+        let longest = self.settings.longest_wait;
+        let patience = if ctx.last { longest } else { longest.min(BRIEFLY) };
+        if tried_enough || hint.is_some_and(|hint| hint > patience) {
             return spent;
         }
         // A little later than asked, so that those who were told the same do not come back together.

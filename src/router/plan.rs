@@ -10,7 +10,7 @@ use super::roster::{Candidate, KeyState, Roster};
 use super::rules::{Rule, Strategy, Use};
 use super::strategy;
 use crate::failure::{Code, Failure, Result};
-use crate::health::{Cause, Rest};
+use crate::health::{BRIEFLY, Cause, Rest};
 
 /// What a request is, as far as planning goes.
 #[derive(Debug, Clone)]
@@ -237,16 +237,26 @@ impl Roster {
 
     fn leave_alone_who_rests(&self, wanted: &Wanted<'_>, plan: &mut Plan) {
         let particular = plan.strategy == Strategy::First;
-        let mut kept = Vec::new();
+        let longest = self.patience.min(wanted.time_left);
+        // A little patience is cheaper than another model, and much of it is not.
+        let patience = if plan.candidates.len() > 1 { longest.min(BRIEFLY) } else { longest };
+        let waits = |rest: &Rest, patience| rest.cause == Cause::Throttled && rest.left <= patience;
+        let (mut kept, mut soonest) = (Vec::new(), None::<(Rest, Candidate)>);
         for candidate in plan.candidates.drain(..) {
-            match candidate.health.rest(&candidate.model) {
-                // A little patience is cheaper than another model.
-                Some(rest) if rest.cause != Cause::Throttled || rest.left > self.patience.min(wanted.time_left) => {
+            match candidate.health.rest(&candidate.model).filter(|rest| !waits(rest, patience)) {
+                None => kept.push(candidate),
+                Some(rest) => {
                     let before = particular.then_some(kept.len());
                     plan.skipped.push(Skipped { model: candidate.name(), reason: Reason::Resting(rest), before });
+                    let is_sooner = soonest.as_ref().is_none_or(|(other, _)| rest.left < other.left);
+                    soonest = Some((rest, candidate)).filter(|_| waits(&rest, longest) && is_sooner).or(soonest);
                 }
-                _ => kept.push(candidate),
             }
+        }
+        // With nobody else left, whoever is back first is waited for after all.
+        if let Some((_, candidate)) = soonest.filter(|_| kept.is_empty()) {
+            plan.skipped.retain(|skipped| skipped.model != candidate.name());
+            kept.push(candidate);
         }
         plan.candidates = kept;
     }

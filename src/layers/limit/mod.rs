@@ -23,7 +23,7 @@ use vision_providers::request::{CallCtx, ModelId, VisionRequest};
 
 pub use self::turnstile::Turnstile;
 use self::turnstile::{Place, Turn};
-use crate::health::{Health, Rest};
+use crate::health::{BRIEFLY, Health, Rest};
 use crate::metrics::{Metrics, Stage};
 
 /// How many calls a provider gets.
@@ -146,7 +146,8 @@ impl Limited {
     fn bear(&self, rest: Rest, ctx: &CallCtx) -> Result<Duration> {
         // A little more, so that those who were told the same do not come back together.
         let wait = rest.left + Duration::from_millis(fastrand::u64(1..100));
-        if wait > self.patience || Instant::now() + wait > ctx.deadline {
+        let patience = if ctx.last { self.patience } else { self.patience.min(BRIEFLY) };
+        if rest.left > patience || Instant::now() + wait > ctx.deadline {
             return Err(rest.error(self.inner.id()));
         }
         Ok(wait)
