@@ -99,15 +99,13 @@ impl Live {
     fn replacement(&self) -> Result<Running, Vec<Fault>> {
         // Without the operator's file the shipped one would hold, which may lead elsewhere.
         if let Some(file) = self.now().loaded.file.as_ref().filter(|file| !file.is_file()) {
-            let (place, message) = (file.display().to_string(), "there is no such file any more".to_owned());
-            return Err(vec![Fault { place, key: String::new(), message, hint: None }]);
+            return Err(vec![Fault::of(file, "there is no such file any more")]);
         }
         // A file that was cut to nothing is one that is being written, and no wish for everything as shipped.
         if let Some(file) = self.file()
             && is_blank(&file)
         {
-            let (place, message) = (file.display().to_string(), "it is empty".to_owned());
-            return Err(vec![Fault { place, key: String::new(), message, hint: None }]);
+            return Err(vec![Fault::of(&file, "it is empty")]);
         }
         let loaded = config::load(self.named.as_deref())?;
         let gateway = self.workshop.gateway(&loaded)?;

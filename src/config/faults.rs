@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 
 use figment::{Figment, Source};
 use jsonschema::ValidationError;
@@ -22,6 +23,13 @@ pub struct Fault {
     pub key: String,
     pub message: String,
     pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault of a whole file.
+    pub(crate) fn of(file: &Path, message: impl Into<String>) -> Self {
+        Self { place: file.display().to_string(), key: String::new(), message: message.into(), hint: None }
+    }
 }
 
 impl fmt::Display for Fault {

@@ -62,8 +62,7 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     if let Some(file) = &file
         && !file.is_file()
     {
-        let message = "there is no such file".into();
-        return Err(vec![Fault { place: file.display().to_string(), key: String::new(), message, hint: None }]);
+        return Err(vec![Fault::of(file, "there is no such file")]);
     }
     let file = file.or_else(|| user_file().filter(|file| file.is_file()));
     let built_in = Figment::from(Toml { file: None, text: BUILT_IN.to_owned() });
@@ -110,8 +109,7 @@ impl Toml {
             Err(error) => Some(format!("it cannot be read: {error}")),
         };
         if let Some(message) = problem {
-            let place = file.display().to_string();
-            return Err(vec![Fault { place, key: String::new(), message, hint: None }]);
+            return Err(vec![Fault::of(file, message)]);
         }
         Ok(Self { file: Some(file.to_owned()), text })
     }

@@ -291,6 +291,13 @@ async fn a_call_whose_turn_does_not_come_gives_up_at_its_deadline() {
     assert!(provider.probe(&ctx(PATIENCE)).await.is_ok());
 }
 
+/// A queue before a breaker, which share the health of `inner`.
+fn queued(inner: Scripted, settings: limit::Settings) -> Provider {
+    let health = healthy();
+    let provider = guarded(inner, &health);
+    Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()))
+}
+
 fn guarded(inner: Scripted, health: &Arc<Health>) -> Provider {
     Arc::new(Guarded::new(Arc::new(inner), Arc::clone(health), Metrics::default()))
 }
@@ -370,19 +377,11 @@ async fn a_refused_key_and_spent_credit_rest_for_the_model_that_was_asked_for() 
 #[tokio::test(start_paused = true)]
 async fn nobody_calls_before_the_time_that_one_was_told() {
     let wait = Duration::from_secs(3);
-    let health = healthy();
     let limited_too = fail(ErrorKind::RateLimited, Retry::Later(Some(wait)));
     let scripted = Scripted::new([limited_too, say("fine")]);
     let calls = scripted.calls();
-    let provider = guarded(scripted, &health);
     let settings = limit::Settings::default();
-    let provider: Provider = Arc::new(Limited::new(
-        provider,
-        Arc::clone(&health),
-        Arc::new(Turnstile::new(settings)),
-        PATIENCE,
-        Metrics::default(),
-    ));
+    let provider = queued(scripted, settings);
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     assert!(join_all((0..40).map(|_| ask(&provider))).await.iter().all(Result::is_ok));
@@ -394,17 +393,9 @@ async fn nobody_calls_before_the_time_that_one_was_told() {
 
 #[tokio::test(start_paused = true)]
 async fn who_cannot_wait_so_long_is_told_at_once_when_to_come_back() {
-    let health = healthy();
     let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_hours(24))))]);
     let calls = scripted.calls();
-    let provider = guarded(scripted, &health);
-    let provider: Provider = Arc::new(Limited::new(
-        provider,
-        health,
-        Arc::new(Turnstile::new(limit::Settings::default())),
-        PATIENCE,
-        Metrics::default(),
-    ));
+    let provider = queued(scripted, limit::Settings::default());
     ask(&provider).await.expect_err("a limit");
     let began = Instant::now();
     let error = ask(&provider).await.expect_err("it is parked");
@@ -417,18 +408,10 @@ async fn who_cannot_wait_so_long_is_told_at_once_when_to_come_back() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_the_vendor_still_takes_are_counted_down() {
-    let health = healthy();
     let allowance = Some(Allowance { calls: 3, renewed_in: Duration::from_secs(10) });
     let answer = Answer { allowance, ..Answer::new("fine", ModelId::from(MODEL)) };
     let scripted = Scripted::new([Step::Say(answer), say("fine")]);
-    let provider = guarded(scripted, &health);
-    let provider: Provider = Arc::new(Limited::new(
-        provider,
-        health,
-        Arc::new(Turnstile::new(limit::Settings::default())),
-        PATIENCE,
-        Metrics::default(),
-    ));
+    let provider = queued(scripted, limit::Settings::default());
     ask(&provider).await.expect("an answer");
     let began = Instant::now();
     for _ in 0..3 {
@@ -456,13 +439,10 @@ async fn an_operators_rate_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn complaints_halve_what_is_asked_at_once_and_it_grows_again() {
-    let health = healthy();
     let complaint = || fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(2))));
     let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
-    let provider = guarded(Scripted::new(steps), &health);
     let settings = limit::Settings { concurrency: 8, ..limit::Settings::default() };
-    let provider: Provider =
-        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
+    let provider = queued(Scripted::new(steps), settings);
     for _ in 0..3 {
         ask(&provider).await.expect_err("a complaint");
     }
@@ -479,13 +459,10 @@ async fn complaints_halve_what_is_asked_at_once_and_it_grows_again() {
 
 #[tokio::test(start_paused = true)]
 async fn who_could_not_be_answered_in_time_is_told_before_the_time_is_over() {
-    let health = healthy();
     let scripted = Scripted::new([Step::After(Duration::from_secs(4), "fine".into())]);
     let calls = scripted.calls();
-    let provider = guarded(scripted, &health);
     let settings = limit::Settings { concurrency: 1, ..limit::Settings::default() };
-    let provider: Provider =
-        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
+    let provider = queued(scripted, settings);
     for _ in 0..5 {
         ask(&provider).await.expect("an answer");
     }
@@ -551,12 +528,9 @@ async fn the_disk_remembers_for_the_next_process() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_waits_for_one_models_limit_takes_no_turn_from_another() {
-    let health = healthy();
     let limited_too = fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(20))));
-    let provider = guarded(Scripted::new([limited_too, say("fine")]), &health);
     let settings = limit::Settings { concurrency: 2, ..limit::Settings::default() };
-    let provider: Provider =
-        Arc::new(Limited::new(provider, health, Arc::new(Turnstile::new(settings)), PATIENCE, Metrics::default()));
+    let provider = queued(Scripted::new([limited_too, say("fine")]), settings);
     ask(&provider).await.expect_err("a limit");
     let calling = CallCtx { last: true, ..ctx(PATIENCE) };
     let asking = request(MODEL, Task::Ask);
@@ -573,12 +547,9 @@ async fn whoever_waits_for_one_models_limit_takes_no_turn_from_another() {
 
 #[tokio::test(start_paused = true)]
 async fn complaints_about_one_model_narrow_no_other() {
-    let health = healthy();
     let complaint = || fail(ErrorKind::RateLimited, Retry::Later(Some(Duration::from_secs(2))));
     let steps = [complaint(), complaint(), complaint(), Step::After(Duration::from_secs(1), "fine".into())];
-    let provider = guarded(Scripted::new(steps), &health);
-    let turnstile = Arc::new(Turnstile::new(limit::Settings::default()));
-    let provider: Provider = Arc::new(Limited::new(provider, health, turnstile, PATIENCE, Metrics::default()));
+    let provider = queued(Scripted::new(steps), limit::Settings::default());
     for _ in 0..3 {
         ask(&provider).await.expect_err("a complaint");
     }
@@ -614,12 +585,9 @@ async fn names_do_not_push_out_who_rests() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_that_never_say_how_long_are_met_less_and_less() {
-    let health = healthy();
     let scripted = Scripted::new([fail(ErrorKind::RateLimited, Retry::Later(None))]);
     let calls = scripted.calls();
-    let provider = guarded(scripted, &health);
-    let turnstile = Arc::new(Turnstile::new(limit::Settings::default()));
-    let provider: Provider = Arc::new(Limited::new(provider, health, turnstile, PATIENCE, Metrics::default()));
+    let provider = queued(scripted, limit::Settings::default());
     let began = Instant::now();
     while began.elapsed() < Duration::from_mins(1) {
         ask(&provider).await.expect_err("a limit");

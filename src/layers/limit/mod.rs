@@ -137,11 +137,6 @@ impl Limited {
         Ok(())
     }
 
-    /// Learns how a call went.
-    fn heard(&self, model: &ModelId, outcome: Result<(), &Error>) {
-        learn(&self.turnstile, model, outcome);
-    }
-
     /// How long to wait for a provider that wants to be left alone; an error when that is too long.
     fn bear(&self, rest: Rest, ctx: &CallCtx) -> Result<Duration> {
         // A little more, so that those who were told the same do not come back together.
@@ -156,14 +151,6 @@ impl Limited {
     fn overloaded(&self, why: &str, wait: Duration) -> Error {
         Error::new(ErrorKind::Overloaded, format!("waiting for a turn at {}: {why}", self.inner.id()))
             .retry(Retry::Spent(Some(wait.max(Duration::from_secs(1)))))
-    }
-}
-
-fn learn(turnstile: &Turnstile, model: &ModelId, outcome: Result<(), &Error>) {
-    match outcome {
-        Ok(()) => turnstile.widen(model),
-        Err(error) if error.kind() == ErrorKind::RateLimited => turnstile.narrow(model),
-        Err(_) => {}
     }
 }
 
@@ -185,7 +172,7 @@ impl VisionProvider for Limited {
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
         let _turn = self.turn(ctx, &req.model).await?;
         let outcome = self.inner.complete(ctx, req).await;
-        self.heard(&req.model, outcome.as_ref().map(|_| ()));
+        self.turnstile.heard(&req.model, outcome.as_ref().map(|_| ()));
         outcome
     }
 
@@ -195,7 +182,7 @@ impl VisionProvider for Limited {
         let mut turn = Some(self.turn(ctx, &req.model).await?);
         let outcome = self.inner.stream(ctx, req).await;
         if let Err(error) = &outcome {
-            self.heard(&req.model, Err(error));
+            self.turnstile.heard(&req.model, Err(error));
         }
         let (turnstile, model) = (Arc::clone(&self.turnstile), req.model.clone());
         Ok(Box::pin(outcome?.inspect(move |chunk| {
@@ -204,7 +191,7 @@ impl VisionProvider for Limited {
                 Ok(Chunk::End(_)) => Ok(()),
                 Err(error) => Err(error),
             };
-            learn(&turnstile, &model, ended);
+            turnstile.heard(&model, ended);
             drop(turn.take());
         })))
     }

@@ -12,6 +12,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use vision_providers::error::{Error, ErrorKind};
 use vision_providers::request::ModelId;
 
 use super::Settings;
@@ -102,8 +103,17 @@ impl Turnstile {
         Some(not_until.wait_time_from(Now.now()))
     }
 
+    /// Learns how a call to this model went.
+    pub(super) fn heard(&self, model: &ModelId, outcome: Result<(), &Error>) {
+        match outcome {
+            Ok(()) => self.widen(model),
+            Err(error) if error.kind() == ErrorKind::RateLimited => self.narrow(model),
+            Err(_) => {}
+        }
+    }
+
     /// The vendor complained about too many calls to this model.
-    pub(super) fn narrow(&self, model: &ModelId) {
+    fn narrow(&self, model: &ModelId) {
         let mut gates = self.gates();
         if gates.len() >= MOST_GATES && !gates.contains_key(model) {
             gates.retain(|_, gate| Arc::strong_count(gate) > 1);
@@ -114,7 +124,7 @@ impl Turnstile {
     }
 
     /// It was content with a call to this model.
-    pub(super) fn widen(&self, model: &ModelId) {
+    fn widen(&self, model: &ModelId) {
         let mut gates = self.gates();
         if gates.get(model).is_some_and(|gate| gate.widen()) {
             gates.remove(model);

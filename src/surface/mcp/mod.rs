@@ -68,10 +68,16 @@ impl Mcp {
 
     /// The tools that the operator offers.
     fn tools(&self) -> Vec<Tool> {
+        let offered = self.offered();
+        let tools = tools::all(&self.live.now().gateway).into_iter();
+        tools.filter(|tool| offered.contains(&&*tool.name)).collect()
+    }
+
+    /// Their names, for which no schema has to be written.
+    fn offered(&self) -> Vec<&'static str> {
         let running = self.live.now();
         let offered = running.config().mcp.tools.as_deref();
-        let is_offered = |tool: &Tool| offered.is_none_or(|names| names.iter().any(|name| *name == *tool.name));
-        tools::all(&running.gateway).into_iter().filter(is_offered).collect()
+        TOOLS.into_iter().filter(|tool| offered.is_none_or(|names| names.iter().any(|name| name == tool))).collect()
     }
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
@@ -221,10 +227,9 @@ impl ServerHandler for Mcp {
         request: CallToolRequestParams,
         ctx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if self.get_tool(&request.name).is_none() {
-            let tools = self.tools();
-            let names: Vec<&str> = tools.iter().map(|tool| &*tool.name).collect();
-            let message = format!("there is no tool called {}; there are {}", request.name, names.join(", "));
+        let offered = self.offered();
+        if !offered.contains(&&*request.name) {
+            let message = format!("there is no tool called {}; there are {}", request.name, offered.join(", "));
             return Err(ErrorData::invalid_params(message, None));
         }
         let mut result = self.calls.track_future(self.attend(request, &ctx)).await;
