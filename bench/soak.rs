@@ -2,14 +2,15 @@
 //!
 //!     make soak MINUTES=30
 //!
-//! Every minute it says how much memory, how many open files and how many tasks there are. It fails when files stay open
-//! at its end, and after half an hour or more when memory or files grew after the warm-up. It is no measure of speed: the
+//! Every minute it says how much memory, how many open files and how many tasks there are. It fails when hardly anybody was
+//! answered, when files stay open at its end, and after half an hour or more when memory or files grew after the warm-up. It is no measure of speed: the
 //! backends, which misbehave in every way that the scripted server knows, run in the same process.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program for whoever maintains the tests")]
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,6 +30,8 @@ const ENOUGH_FOR_A_TREND: usize = 30;
 /// The part of a run in which caches and pools fill, as one in so many.
 const WARM_UP: usize = 3;
 const CALLERS: usize = 24;
+/// In a minute.
+const LEAST_ANSWERS: usize = 100;
 
 /// What there is at one time.
 #[derive(Debug, Clone, Copy)]
@@ -52,25 +55,30 @@ fn main() -> ExitCode {
 
 async fn soak(minutes: u64) -> ExitCode {
     let before = sample();
-    let samples = {
+    let (samples, answers) = {
         let upstreams = [Upstream::start([Play::decide(moody)]).await, Upstream::start([Play::decide(moody)]).await];
         let supervisor = Supervisor::default();
         let gateway = Arc::new(gateway(&upstreams, &supervisor));
         let ends = Instant::now() + MINUTE * u32::try_from(minutes).unwrap_or(u32::MAX);
+        let answers = Arc::new(AtomicUsize::new(0));
         let mut callers = JoinSet::new();
         for caller in 0..CALLERS {
-            callers.spawn(call(Arc::clone(&gateway), caller, ends));
+            callers.spawn(call(Arc::clone(&gateway), caller, ends, Arc::clone(&answers)));
         }
-        let samples = watch(minutes, &upstreams).await;
+        let samples = watch(minutes, &upstreams, &answers).await;
         callers.join_all().await;
         supervisor.shut_down(MINUTE).await;
-        samples
+        (samples, answers.load(Ordering::Relaxed))
     };
     // Sockets close when the tasks that own them come round to it.
     sleep(Duration::from_secs(2)).await;
     let after = sample();
     println!("at the end: {} files open, {} before", after.files, before.files);
     let mut faults = Vec::new();
+    // At rest nothing grows, and nothing is shown.
+    if answers < samples.len() * LEAST_ANSWERS {
+        faults.push(format!("only {answers} answers"));
+    }
     if after.files > before.files {
         faults.push(format!("{} files stayed open", after.files - before.files));
     }
@@ -86,10 +94,10 @@ async fn soak(minutes: u64) -> ExitCode {
 }
 
 /// Says every minute what there is. The least of a minute counts, because the rest is what happens to be in the air.
-async fn watch(minutes: u64, upstreams: &[Upstream; 2]) -> Vec<Sample> {
+async fn watch(minutes: u64, upstreams: &[Upstream; 2], answers: &AtomicUsize) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut calls = 0;
-    println!("minute   calls  memory MiB   files   tasks");
+    println!("minute   calls answers  memory MiB   files   tasks");
     for minute in 1..=minutes {
         let mut least = Sample { memory: f64::MAX, files: f64::MAX };
         for _ in 0..60 {
@@ -100,7 +108,8 @@ async fn watch(minutes: u64, upstreams: &[Upstream; 2]) -> Vec<Sample> {
             calls += upstreams.iter().map(Upstream::forget).sum::<usize>();
         }
         let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-        println!("{minute:6} {calls:7} {:11.1} {:7} {tasks:7}", least.memory, least.files);
+        let answers = answers.load(Ordering::Relaxed);
+        println!("{minute:6} {calls:7} {answers:7} {:11.1} {:7} {tasks:7}", least.memory, least.files);
         samples.push(least);
     }
     samples
@@ -148,7 +157,7 @@ fn gateway(upstreams: &[Upstream; 2], supervisor: &Supervisor) -> Gateway {
 }
 
 /// One caller after the other, of whom some listen and some leave.
-async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant) {
+async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant, answers: Arc<AtomicUsize>) {
     let image = format!("{}/examples/qr.png", env!("CARGO_MANIFEST_DIR"));
     let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
     while Instant::now() < ends {
@@ -157,8 +166,8 @@ async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant) {
         let (images, prompt) = (vec![image.clone()], Some(format!("Question {number} of {}", caller % 4)));
         let ask = Ask { images, prompt, cache: Some(cache), ..Ask::default() };
         let patience = Duration::from_millis(if fastrand::u8(..10) == 0 { fastrand::u64(1..500) } else { 10_000 });
-        if fastrand::bool() {
-            let _ = timeout(patience, gateway.ask(&ask, &asker)).await;
+        let answered = if fastrand::bool() {
+            timeout(patience, gateway.ask(&ask, &asker)).await.is_ok_and(|answer| answer.is_ok())
         } else {
             let (listener, mut said) = mpsc::channel(8);
             let hearing = async { while said.recv().await.is_some() {} };
@@ -167,8 +176,9 @@ async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant) {
                 drop(listener);
                 answer
             };
-            let _ = timeout(patience, async { tokio::join!(asking, hearing) }).await;
-        }
+            timeout(patience, async { tokio::join!(asking, hearing) }).await.is_ok_and(|(answer, ())| answer.is_ok())
+        };
+        answers.fetch_add(usize::from(answered), Ordering::Relaxed);
         sleep(Duration::from_millis(fastrand::u64(5..50))).await;
     }
 }
@@ -193,8 +203,8 @@ fn moody(received: &Received, _: usize) -> Play {
         0..50 => Play::json(200, &said),
         50..55 => Play::json(500, &json!({"error": {"message": "down"}})),
         55..58 => Play::json(429, &json!({})).header("retry-after-ms", "200"),
-        // A refused key would be left alone for a minute.
-        58..60 => Play::json(404, &json!({"error": {"message": "no such model"}})),
+        // A refused key or a model that is not there would be left alone for minutes, and nothing would happen in them.
+        58..60 => Play::json(502, &json!({"error": {"message": "bad gateway"}})),
         60..63 => Play::Reset,
         63..66 => Play::Silence,
         66..68 => Play::Stall,
