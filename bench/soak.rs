@@ -2,9 +2,10 @@
 //!
 //!     make soak MINUTES=30
 //!
-//! Every minute it says how much memory, how many open files and how many tasks there are. It fails when hardly anybody was
-//! answered, when files stay open at its end, and after half an hour or more when memory or files grew after the warm-up. It is no measure of speed: the
-//! backends, which misbehave in every way that the scripted server knows, run in the same process.
+//! Every minute it says how many calls and answers there were, how much memory, how many open files and how many tasks
+//! there are. It fails when hardly anybody was answered, when files stay open at its end, and after half an hour or more
+//! when memory or files grew after the warm-up. It is no measure of speed: the backends, which misbehave in every way that
+//! the scripted server knows, run in the same process.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a program for whoever maintains the tests")]
 
