@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use vision_providers::request::{CacheMode, Caller};
+use vision_providers::request::CacheMode;
 use vision_providers::testkit::{Play, Received, Then, Upstream};
 use visiongate::gateway::{Ask, Asker, Gateway};
 use visiongate::intake::Door;
@@ -160,7 +160,7 @@ fn gateway(upstreams: &[Upstream; 2], supervisor: &Supervisor) -> Gateway {
 /// One caller after the other, of whom some listen and some leave.
 async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant, answers: Arc<AtomicUsize>) {
     let image = format!("{}/examples/qr.png", env!("CARGO_MANIFEST_DIR"));
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     while Instant::now() < ends {
         let number = if fastrand::bool() { fastrand::usize(..50) } else { fastrand::usize(..) };
         let cache = if fastrand::u8(..4) == 0 { CacheMode::Bypass } else { CacheMode::Use };

@@ -9,6 +9,9 @@ pub mod live;
 
 pub mod assemble;
 
+pub mod batch;
+pub mod compare;
+
 pub mod config;
 pub mod gateway;
 
@@ -25,6 +28,7 @@ pub mod store;
 
 pub mod clean;
 pub mod failure;
+pub mod rights;
 pub mod schema;
 pub mod spans;
 pub mod speech;

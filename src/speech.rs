@@ -9,6 +9,7 @@ use std::mem::take;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use vision_providers::request::Task;
+use vision_providers::wire::Delivery;
 
 use crate::clean;
 
@@ -20,6 +21,27 @@ const LONGEST_HELD: usize = 64;
 
 /// Where pieces of an answer go. A listener who has left is no reason to stop: the reply is still wanted.
 pub type Listener = mpsc::Sender<String>;
+
+/// Who hears an answer while it is being given.
+#[derive(Debug, Clone, Copy)]
+pub enum Audience<'a> {
+    Nobody,
+    /// Takes what is said for the answer: it cannot be taken back, and nobody else can go on with it.
+    Listener(&'a Listener),
+    /// Is shown what is said, and waits for the reply: another model may begin anew.
+    Onlooker(&'a Listener),
+}
+
+impl Audience<'_> {
+    /// How the answer is to be had.
+    #[must_use]
+    pub fn delivery(self) -> Delivery {
+        match self {
+            Self::Nobody => Delivery::Whole,
+            Self::Listener(_) | Self::Onlooker(_) => Delivery::Streamed,
+        }
+    }
+}
 
 /// Passes pieces on to a listener in the form that a task has.
 #[derive(Debug)]

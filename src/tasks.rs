@@ -21,6 +21,9 @@ const OCR: &str = "Transcribe all text in the image exactly as written, line by 
     punctuation and spelling as they are. Leave it empty if there is no text.";
 const EXTRACT: &str = "Fill in the schema from the image. Use only what stands in the image.";
 
+/// The name of a conversation, where others have that of their task.
+pub const CHAT: &str = "chat";
+
 /// A task that an operator named.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preset {
@@ -85,6 +88,18 @@ pub fn question(
         Some(value) => Output::Json(Schema { name: identifier(name), value: checked(value)? }),
     };
     Ok(Question { name: name.to_owned(), task, prompt: words, output })
+}
+
+/// The next turn of a conversation, in whose words nothing is ours. A schema means that the answer is data.
+///
+/// # Errors
+/// `INVALID_INPUT` when the schema is none.
+pub fn conversation(schema: Option<Arc<Value>>) -> Result<Question> {
+    let (task, output) = match schema {
+        None => (Task::Ask, Output::Text),
+        Some(value) => (Task::Extract, Output::Json(Schema { name: identifier(CHAT), value: checked(value)? })),
+    };
+    Ok(Question { name: CHAT.to_owned(), task, prompt: String::new(), output })
 }
 
 fn with(words: &str, prompt: Option<&str>) -> String {

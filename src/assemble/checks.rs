@@ -9,7 +9,7 @@ use crate::intake::FORMATS;
 use crate::layers::cache;
 use crate::router::roster::Roster;
 use crate::router::rules::{OneOf, Rule, Strategy, Use};
-use crate::surface::mcp::TOOLS;
+use crate::surface::calls::TOOLS;
 use crate::tasks::Presets;
 
 /// Collects what is wrong.
@@ -62,6 +62,7 @@ pub(super) fn check_bounds(config: &Config, faults: &mut Faults<'_>) {
         ("breaker.open", config.breaker.open),
         ("breaker.longest", config.breaker.longest),
         ("retry.longest_wait", config.retry.longest_wait),
+        ("uploads.ttl", config.uploads.ttl),
     ];
     for (key, span) in times {
         if span.0 > cache::LONGEST || span.0.is_zero() {

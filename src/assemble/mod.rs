@@ -22,6 +22,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::health::Health;
 use crate::intake::fetch::Networks;
 use crate::intake::path::{Hidden, Root, Roots};
+use crate::intake::uploads::{self, Uploads};
 use crate::intake::{self, Intake};
 use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
@@ -54,6 +55,7 @@ struct Kept {
     http: Option<Part<VendorHttp>>,
     memory: Option<Part<Memory>>,
     intake: Option<Part<Arc<Intake>>>,
+    uploads: Option<Part<Arc<Uploads>>>,
     upkeep: BTreeMap<String, Part<Upkeep>>,
     stacks: BTreeMap<String, Part<Provider>>,
 }
@@ -131,9 +133,14 @@ impl Workshop {
             memory.part.tidy();
         }
         *kept = new;
+        let config::UploadsConfig { capacity, ttl } = &config.uploads;
+        let uploads = uploads::Settings { capacity: capacity.0, ttl: ttl.0 };
+        let uploads = self::kept(kept.uploads.as_ref(), &format!("{uploads:?}"), || Arc::new(Uploads::new(uploads)));
         let intake = intake_settings(config);
-        let made_for = format!("{intake:?}");
-        let intake = self::kept(kept.intake.as_ref(), &made_for, || Arc::new(Intake::new(intake)));
+        let made_for = format!("{intake:?} {}", uploads.made_for);
+        let intake =
+            self::kept(kept.intake.as_ref(), &made_for, || Arc::new(Intake::new(intake, Arc::clone(&uploads.part))));
+        kept.uploads = Some(uploads);
         kept.intake = Some(intake.clone());
         Ok(Gateway { roster, intake: intake.part, presets, settings, metrics: self.metrics.clone() })
     }
@@ -185,7 +192,8 @@ impl Workshop {
                 Backend { provider, kind, key, origin, health, tags, elsewhere: preset.elsewhere.clone() },
             );
         }
-        (backends, Kept { http: Some(http), memory: Some(memory), intake: old.intake.clone(), upkeep: upkeeps, stacks })
+        let (intake, uploads) = (old.intake.clone(), old.uploads.clone());
+        (backends, Kept { http: Some(http), memory: Some(memory), intake, uploads, upkeep: upkeeps, stacks })
     }
 
     /// The layers around an adapter, from the inside out.

@@ -35,6 +35,7 @@ pub struct Config {
     pub tasks: BTreeMap<String, TaskConfig>,
     pub server: ServerConfig,
     pub intake: IntakeConfig,
+    pub uploads: UploadsConfig,
     pub cache: CacheConfig,
     pub deadline: DeadlineConfig,
     pub retry: RetryConfig,
@@ -159,6 +160,16 @@ pub struct IntakeConfig {
     pub max_bytes: Size,
     /// Per image.
     pub max_pixels: u64,
+}
+
+/// Images that clients send ahead over HTTP. They are kept in memory.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UploadsConfig {
+    /// Bytes of all of them together.
+    pub capacity: Size,
+    /// How long a handle can be used.
+    pub ttl: Span,
 }
 
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -11,9 +11,9 @@ use vision_providers::answer::{Answer, AnswerStream, Chunk, Try};
 use vision_providers::error::{Error, ErrorKind};
 use vision_providers::estimate::Estimate;
 use vision_providers::price::MicroUsd;
-use vision_providers::request::{CallCtx, Message, VisionRequest};
+use vision_providers::request::{CallCtx, Message, Part, VisionRequest};
 
-use super::{Ask, Gateway, Opened, wanted};
+use super::{Ask, Gateway, Opened, Said, wanted};
 use crate::clean;
 use crate::failure::{Code, Failure, Result};
 use crate::intake::fit::Wish;
@@ -22,14 +22,14 @@ use crate::metrics::Stage;
 use crate::reply::{Attempt, Outcome};
 use crate::router::plan::{Reason, Skipped};
 use crate::router::roster::Candidate;
-use crate::speech::{Listener, Speech};
+use crate::speech::{Audience, Speech};
 
 /// A request on its way through the candidates.
 pub(super) struct Call<'a> {
     gateway: &'a Gateway,
     ask: &'a Ask,
     opened: &'a Opened,
-    listener: Option<&'a Listener>,
+    audience: Audience<'a>,
     /// Calls that were made once more.
     retried: usize,
     failures: Vec<(String, Failure)>,
@@ -39,9 +39,9 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub(super) fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, listener: Option<&'a Listener>) -> Self {
+    pub(super) fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, audience: Audience<'a>) -> Self {
         let (attempts, failures, lost) = (Vec::new(), Vec::new(), MicroUsd::default());
-        Self { gateway, ask, opened, listener, retried: 0, failures, attempts, lost }
+        Self { gateway, ask, opened, audience, retried: 0, failures, attempts, lost }
     }
 
     fn candidate(&self, index: usize) -> &'a Candidate {
@@ -61,10 +61,10 @@ struct Race {
 struct Begun {
     ready: Vec<Ready>,
     estimate: Option<Estimate>,
-    said: Said,
+    said: Speaking,
 }
 
-enum Said {
+enum Speaking {
     Whole(Box<Answer>),
     Beginning(AnswerStream),
 }
@@ -172,9 +172,11 @@ impl Call<'_> {
         let ready = self.fit(&ctx, candidate).await?;
         let req = self.request(candidate, &ready);
         let estimate = Estimate::of(&req, &candidate.card);
-        let said = match self.listener {
-            None => candidate.provider.complete(&ctx, &req).await.map(|answer| Said::Whole(Box::new(answer))),
-            Some(_) => candidate.provider.stream(&ctx, &req).await.map(Said::Beginning),
+        let said = match self.audience {
+            Audience::Nobody => {
+                candidate.provider.complete(&ctx, &req).await.map(|answer| Speaking::Whole(Box::new(answer)))
+            }
+            _ => candidate.provider.stream(&ctx, &req).await.map(Speaking::Beginning),
         };
         Ok(Begun { ready, estimate, said: said.map_err(Stop::Backend)? })
     }
@@ -182,15 +184,16 @@ impl Call<'_> {
     /// Hears out a candidate that has begun to answer.
     async fn finished(&self, index: usize, begun: Result<Begun, Stop>) -> Result<Outcome, Stop> {
         let Begun { ready, estimate, said } = begun?;
-        let answer = match (said, self.listener) {
-            (Said::Whole(answer), _) => *answer,
-            (Said::Beginning(stream), Some(listener)) => {
+        let answer = match (said, self.audience) {
+            (Speaking::Whole(answer), _) => *answer,
+            (Speaking::Beginning(stream), Audience::Listener(listener) | Audience::Onlooker(listener)) => {
                 // What one candidate left half said is nothing to the next.
                 let mut speech = Speech::new(listener, self.opened.question.task);
                 let heard = aloud(stream, &mut speech, self.opened.ctx.deadline).await;
-                heard.map_err(|error| if speech.has_begun() { Stop::Spoken(error) } else { Stop::Backend(error) })?
+                let is_heard = matches!(self.audience, Audience::Listener(_)) && speech.has_begun();
+                heard.map_err(|error| if is_heard { Stop::Spoken(error) } else { Stop::Backend(error) })?
             }
-            (Said::Beginning(_), None) => return Err(Stop::Backend(broken_off())),
+            (Speaking::Beginning(_), Audience::Nobody) => return Err(Stop::Backend(broken_off())),
         };
         if let (Some(estimate), Some(usage), false) = (estimate, answer.usage, answer.cached) {
             // Where the two drift apart, a rule of the catalog has gone stale.
@@ -233,16 +236,29 @@ impl Call<'_> {
     }
 
     pub(super) fn request(&self, candidate: &Candidate, ready: &[Ready]) -> VisionRequest {
-        let pictures = ready.iter().map(Ready::part).collect();
         VisionRequest {
             model: candidate.model.clone(),
             task: self.opened.question.task,
-            system: Some(wanted::system(self.ask)),
-            messages: vec![Message::question(pictures, self.opened.question.prompt.clone())],
+            system: wanted::system(self.ask),
+            messages: self.messages(ready),
             output: self.opened.question.output.clone(),
             detail: self.ask.detail,
             sampling: wanted::sampling(self.ask, &self.gateway.settings),
         }
+    }
+
+    fn messages(&self, ready: &[Ready]) -> Vec<Message> {
+        let mut pictures = ready.iter().map(Ready::part);
+        if !self.ask.is_conversation() {
+            return vec![Message::question(pictures.collect(), self.opened.question.prompt.clone())];
+        }
+        // The pictures come in the order in which the conversation names them.
+        let mut part = |said: &Said| match said {
+            Said::Text(text) => Some(Part::Text(text.clone())),
+            Said::Picture(_) => pictures.next(),
+        };
+        let turns = self.ask.conversation.iter();
+        turns.map(|turn| Message { role: turn.role, parts: turn.said.iter().filter_map(&mut part).collect() }).collect()
     }
 
     /// Whether nobody else is asked after this. What the caller got wrong, and what a model refused, is not carried

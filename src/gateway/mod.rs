@@ -3,62 +3,31 @@
 //! It plans before it opens anything, opens before it spends anything, and fits the images anew for each candidate.
 //! A gateway never changes; a reload builds another one. Dropping a call cancels it down to the vendor's socket.
 
+mod ask;
 mod call;
 mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
-use serde_json::Value;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
 use tracing::info;
 use vision_providers::estimate::{Estimate, Outline};
-use vision_providers::request::{CacheMode, CallCtx, Caller, Detail, Sampling, Task};
+use vision_providers::request::CallCtx;
 use vision_providers::wire::Delivery;
 
+pub use self::ask::{Ask, Asker, Said, Turn};
 use self::call::{Call, Stop};
 use self::wanted::{shown, wanted};
-use crate::failure::{Code, Failure, Result};
-use crate::intake::fit::Region;
-use crate::intake::{Door, Intake, Picture, Ready};
+use crate::failure::{Code, Result};
+use crate::intake::{Intake, Picture, Ready};
 use crate::metrics::{self, Metrics, Oddity, Stage};
 use crate::reply::{ImageAccount, Outcome, Reply, account, compose};
 use crate::router::plan::{Fallback, Plan};
 use crate::router::roster::{Candidate, Roster};
-use crate::speech::Listener;
+use crate::speech::{Audience, Listener};
 use crate::tasks::{self, Presets, Question};
-
-const MOST_IMAGES: usize = 64;
-const LONGEST_PROMPT: usize = 100_000;
-const LONGEST_NAME: usize = 256;
-
-/// What a caller wants to know. Everything but the images is optional.
-#[derive(Debug, Clone, Default)]
-pub struct Ask {
-    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`].
-    pub images: Vec<String>,
-    pub prompt: Option<String>,
-    pub task: Option<String>,
-    pub schema: Option<Arc<Value>>,
-    pub model: Option<String>,
-    pub fallback: Fallback,
-    /// Whether the places of text are wanted too, which few models know.
-    pub boxes: bool,
-    pub detail: Detail,
-    pub region: Option<Region>,
-    pub system: Option<String>,
-    pub sampling: Sampling,
-    /// Absent means: use it, unless the caller wants variety.
-    pub cache: Option<CacheMode>,
-}
-
-/// Who asks, and through which door.
-#[derive(Debug, Clone)]
-pub struct Asker {
-    pub door: Door,
-    pub caller: Caller,
-}
 
 /// The bounds that hold for every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +57,7 @@ impl Gateway {
     /// The codes of bad input before anything is spent; otherwise the error of the first candidate, when none could
     /// answer.
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
-        self.observed(ask, asker, None).await
+        self.observed(ask, asker, Audience::Nobody, None).await
     }
 
     /// Answers, and passes on what is said while it is said. What counts is the reply.
@@ -96,19 +65,55 @@ impl Gateway {
     /// # Errors
     /// As [`Self::ask`]; once something was passed on, nobody else is asked any more.
     pub async fn ask_aloud(&self, ask: &Ask, asker: &Asker, listener: &Listener) -> Result<Reply> {
-        self.observed(ask, asker, Some(listener)).await
+        self.observed(ask, asker, Audience::Listener(listener), None).await
     }
 
-    async fn observed(&self, ask: &Ask, asker: &Asker, listener: Option<&Listener>) -> Result<Reply> {
+    /// Answers, and shows what is said while it is said to somebody who waits for the reply. When a model fails in the
+    /// middle, the next one begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_in_view(&self, ask: &Ask, asker: &Asker, onlooker: &Listener) -> Result<Reply> {
+        self.observed(ask, asker, Audience::Onlooker(onlooker), None).await
+    }
+
+    /// Asks several models the same, each on its own and nobody in its place. The pictures are opened once.
+    ///
+    /// # Errors
+    /// The codes of bad input, names that nothing has among them; what became of each model is one of the results.
+    pub async fn ask_each(&self, ask: &Ask, models: &[String], asker: &Asker) -> Result<Vec<Result<Reply>>> {
+        let asks =
+            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
+        let asks: Vec<Ask> = asks.collect();
+        let question = self.question(ask)?;
+        for ask in &asks {
+            self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
+        }
+        let pictures = self.pictures(ask, asker, Instant::now() + self.settings.total).await?;
+        let asking = asks.iter().map(|ask| self.observed(ask, asker, Audience::Nobody, Some(pictures.clone())));
+        Ok(join_all(asking).await)
+    }
+
+    async fn observed(
+        &self,
+        ask: &Ask,
+        asker: &Asker,
+        audience: Audience<'_>,
+        pictures: Option<Vec<Picture>>,
+    ) -> Result<Reply> {
         let began = Instant::now();
         let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
         let _in_flight = self.metrics.in_flight();
-        let label = |outcome| metrics::Request { door: asker.door.name(), task: task_label(ask), outcome };
+        let label = |outcome| metrics::Request { door: asker.door.name(), task: ask.task_label(), outcome };
         let unanswered = Unanswered {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let outcome = self.answer(ask, asker, listener, Arc::clone(&request_id)).await;
+        let opened = self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), pictures).await;
+        let outcome = match opened {
+            Ok(opened) => self.answer(ask, &opened, audience, began).await,
+            Err(failure) => Err(failure),
+        };
         unanswered.answered();
         self.metrics.request(&label(outcome.as_ref().err().map_or("ok", |failure| failure.code.name())));
         let (request, door, ms) = (&*request_id, asker.door, began.elapsed().as_millis());
@@ -122,17 +127,8 @@ impl Gateway {
         outcome
     }
 
-    async fn answer(
-        &self,
-        ask: &Ask,
-        asker: &Asker,
-        listener: Option<&Listener>,
-        request_id: Arc<str>,
-    ) -> Result<Reply> {
-        let began = Instant::now();
-        let delivery = if listener.is_some() { Delivery::Streamed } else { Delivery::Whole };
-        let opened = self.open(ask, asker, request_id, delivery).await?;
-        let mut call = Call::new(self, ask, &opened, listener);
+    async fn answer(&self, ask: &Ask, opened: &Opened, audience: Audience<'_>, began: Instant) -> Result<Reply> {
+        let mut call = Call::new(self, ask, opened, audience);
         let outcome = call.first_answer().await?;
         let (attempts, lost) = (call.attempts, call.lost);
         let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
@@ -179,8 +175,8 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
     pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
-        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole).await?;
-        let call = Call::new(self, ask, &opened, None);
+        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole, None).await?;
+        let call = Call::new(self, ask, &opened, Audience::Nobody);
         let mut foreseen = Vec::new();
         let passed_over = opened
             .plan
@@ -209,37 +205,60 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input and of plans that nobody is left in.
     pub async fn explain(&self, ask: &Ask, asker: &Asker, delivery: Delivery) -> Result<Explained> {
-        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery).await?;
+        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery, None).await?;
         let estimate =
             |candidate: &Candidate| Estimate::from_outline(&outline.fitted(&candidate.card), &candidate.card);
         let estimates = plan.candidates.iter().map(estimate).collect();
         Ok(Explained { plan, estimates })
     }
 
-    /// Everything that comes before asking somebody.
-    async fn open(&self, ask: &Ask, asker: &Asker, request_id: Arc<str>, delivery: Delivery) -> Result<Opened> {
+    /// Everything that comes before asking somebody. The pictures may have been opened already.
+    async fn open(
+        &self,
+        ask: &Ask,
+        asker: &Asker,
+        request_id: Arc<str>,
+        delivery: Delivery,
+        pictures: Option<Vec<Picture>>,
+    ) -> Result<Opened> {
         let deadline = Instant::now() + self.settings.total;
-        check(ask)?;
-        let question = tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)?;
+        let question = self.question(ask)?;
         let wanted = wanted(ask, asker, &question, &self.settings, delivery);
         self.roster.check(&wanted)?;
         let ctx = CallCtx {
             request_id,
             caller: asker.caller.clone(),
             deadline,
-            cache: cache_mode(ask),
+            cache: ask.cache_mode(),
             retries: self.settings.retries,
             last: false,
         };
-        let opening = ask.images.iter().map(|named| self.intake.open(named, asker.door, ctx.deadline));
-        let began = Instant::now();
-        let pictures = try_join_all(opening).await?;
-        self.metrics.stage(Stage::Open, began.elapsed());
+        let pictures = match pictures {
+            Some(pictures) => pictures,
+            None => self.pictures(ask, asker, deadline).await?,
+        };
         let time_left = deadline.saturating_duration_since(Instant::now());
         let wanted = shown(wanted, &pictures, ask.region.as_ref(), time_left);
         let plan = self.roster.plan(&wanted)?;
         let outline = wanted.outline;
         Ok(Opened { question, plan, outline, pictures, ctx })
+    }
+
+    /// What is asked, once everything was refused that can be without opening anything.
+    fn question(&self, ask: &Ask) -> Result<Question> {
+        ask.check()?;
+        if ask.is_conversation() {
+            return tasks::conversation(ask.schema.clone());
+        }
+        tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)
+    }
+
+    async fn pictures(&self, ask: &Ask, asker: &Asker, deadline: Instant) -> Result<Vec<Picture>> {
+        let began = Instant::now();
+        let opening = ask.pictures().map(|named| self.intake.open(named, asker, deadline));
+        let pictures = try_join_all(opening).await?;
+        self.metrics.stage(Stage::Open, began.elapsed());
+        Ok(pictures)
     }
 }
 
@@ -303,51 +322,7 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// The task by which a request is counted: tasks of the operator's own are one.
-fn task_label(ask: &Ask) -> &'static str {
-    match (&ask.task, &ask.schema, &ask.prompt) {
-        (Some(name), ..) => Task::named(name).map_or("preset", Task::name),
-        (None, Some(_), _) => Task::Extract.name(),
-        (None, None, Some(_)) => Task::Ask.name(),
-        (None, None, None) => Task::Describe.name(),
-    }
-}
-
 /// Whether two counts of the same thing differ tenfold.
 fn is_doubtful(reported: u64, expected: u64) -> bool {
     reported / 10 > expected || reported.saturating_mul(10) < expected
-}
-
-fn check(ask: &Ask) -> Result<()> {
-    if ask.images.is_empty() {
-        return Err(Failure::invalid("no image was given").advise("give at least one path, https URL or data URI"));
-    }
-    if ask.images.len() > MOST_IMAGES {
-        let message = format!("{} images were given: at most {MOST_IMAGES} are taken", ask.images.len());
-        return Err(Failure::invalid(message).advise("ask about fewer images at once"));
-    }
-    let said = [&ask.prompt, &ask.system];
-    if said.into_iter().flatten().any(|text| text.chars().count() > LONGEST_PROMPT) {
-        return Err(Failure::invalid(format!("the prompt is longer than {LONGEST_PROMPT} characters")));
-    }
-    if [&ask.model, &ask.task].into_iter().flatten().any(|name| name.len() > LONGEST_NAME) {
-        return Err(Failure::invalid(format!("the name of a model or task is longer than {LONGEST_NAME} bytes")));
-    }
-    let within = |value: Option<f64>, most: f64| value.is_none_or(|value| (0.0..=most).contains(&value));
-    if !within(ask.sampling.temperature, 2.0) {
-        return Err(Failure::invalid("`temperature` must be between 0 and 2"));
-    }
-    if !within(ask.sampling.top_p, 1.0) {
-        return Err(Failure::invalid("`top_p` must be between 0 and 1"));
-    }
-    if ask.sampling.max_output_tokens == Some(0) {
-        return Err(Failure::invalid("the limit on output tokens must be at least 1"));
-    }
-    Ok(())
-}
-
-/// Who sets a temperature wants variety, so a remembered answer would be wrong; unless they ask for it.
-fn cache_mode(ask: &Ask) -> CacheMode {
-    let varied = ask.sampling.temperature.is_some_and(|temperature| temperature > 0.0);
-    ask.cache.unwrap_or(if varied { CacheMode::Bypass } else { CacheMode::Use })
 }

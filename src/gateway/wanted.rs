@@ -30,7 +30,8 @@ pub(super) fn wanted<'a>(
         sampling: sampling(ask, settings),
         sizes: Vec::new(),
         documents: false,
-        words: words(&question.prompt) + words(&system(ask)) + schema,
+        words: ask.words().chain([question.prompt.as_str()]).chain(system(ask).as_deref()).map(words).sum::<u64>()
+            + schema,
     };
     Wanted {
         model: ask.model.as_deref(),
@@ -38,10 +39,11 @@ pub(super) fn wanted<'a>(
         name: &question.name,
         task: question.task,
         caller: asker.caller.name(),
+        rights: &asker.rights,
         schema: question.task == Task::Extract,
         streamed: delivery == Delivery::Streamed,
         boxes: ask.boxes,
-        images: ask.images.len(),
+        images: ask.pictures().count(),
         bytes: 0,
         documents: Vec::new(),
         formats: Vec::new(),
@@ -83,8 +85,11 @@ pub(super) fn sampling(ask: &Ask, settings: &Settings) -> Sampling {
     sampling
 }
 
-/// Our standing instructions, and the caller's.
-pub(super) fn system(ask: &Ask) -> String {
+/// Our standing instructions, and the caller's. In a conversation, the caller's alone.
+pub(super) fn system(ask: &Ask) -> Option<String> {
     let own = ask.system.as_deref().map(str::trim).filter(|text| !text.is_empty());
-    own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING))
+    if ask.is_conversation() {
+        return own.map(str::to_owned);
+    }
+    Some(own.map_or_else(|| tasks::STANDING.to_owned(), |own| format!("{}\n\n{own}", tasks::STANDING)))
 }

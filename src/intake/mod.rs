@@ -11,6 +11,7 @@ pub mod fit;
 pub mod path;
 mod sniff;
 pub mod source;
+pub mod uploads;
 mod workers;
 
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use image::ImageFormat;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 use vision_providers::document::Document;
-use vision_providers::request::Part;
+use vision_providers::request::{Caller, Part};
 
 use crate::failure::{Code, Failure, Result};
 use crate::intake::decode::Header;
@@ -30,6 +31,7 @@ use crate::intake::fit::{Fitted, Region, Wish};
 use crate::intake::path::{PathPolicy, Roots};
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
+use crate::intake::uploads::{Upload, Uploads};
 use crate::intake::workers::Workers;
 
 /// Through which door a call came: it decides which files it may name.
@@ -52,6 +54,22 @@ impl Door {
             Self::Stdio => "stdio",
             Self::Http => "http",
         }
+    }
+}
+
+/// Who names an image, and through which door they came.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    pub door: Door,
+    pub caller: Caller,
+    /// Folders of their own, in place of those of the door.
+    pub roots: Option<Arc<Roots>>,
+}
+
+impl From<Door> for Visitor {
+    /// Whoever is at this machine.
+    fn from(door: Door) -> Self {
+        Self { door, caller: Caller::local(), roots: None }
     }
 }
 
@@ -160,6 +178,12 @@ impl Picture {
         self.bytes.len()
     }
 
+    /// The file as it came.
+    #[must_use]
+    pub fn encoded(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What a caller should know about the file although it can be used.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -179,6 +203,7 @@ impl Picture {
 #[derive(Debug)]
 pub struct Intake {
     settings: Settings,
+    uploads: Arc<Uploads>,
     fetcher: Fetcher,
     workers: Workers,
 }
@@ -186,21 +211,53 @@ pub struct Intake {
 impl Intake {
     /// Intake within these bounds.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, uploads: Arc<Uploads>) -> Self {
         let fetcher = Fetcher::new(settings.networks, settings.max_bytes);
         let workers = Workers::new(settings.threads);
-        Self { settings, fetcher, workers }
+        Self { settings, uploads, fetcher, workers }
     }
 
     /// Opens what a caller named.
     ///
     /// # Errors
     /// The codes of sources, paths, URLs, data URIs and headers; nothing has been spent.
-    pub async fn open(&self, named: &str, door: Door, deadline: Instant) -> Result<Picture> {
-        let source = Source::parse(named)?;
+    pub async fn open(&self, named: &str, visitor: impl Into<Visitor>, deadline: Instant) -> Result<Picture> {
+        let (source, visitor) = (Source::parse(named)?, visitor.into());
+        if let Source::Upload(handle) = &source {
+            return self.uploads.get(handle, &visitor.caller).map(|upload| upload.picture);
+        }
         let kind = source.kind();
-        let guarded = (kind == "path").then(|| self.policy(door));
-        let bytes = self.read(source, door, deadline).await?;
+        let guarded = (kind == "path").then(|| self.policy(&visitor));
+        let bytes = self.read(source, &visitor, deadline).await?;
+        self.recognised(bytes, kind, guarded, deadline).await
+    }
+
+    /// Keeps a picture that a caller sends ahead.
+    ///
+    /// # Errors
+    /// The codes of headers and of [`Uploads::keep`].
+    pub async fn upload(&self, bytes: Bytes, caller: &Caller, deadline: Instant) -> Result<Upload> {
+        if bytes.len() > self.settings.max_bytes {
+            let message = format!("the image has {} bytes: at most {} are taken", bytes.len(), self.settings.max_bytes);
+            return Err(Failure::new(Code::ImageTooLarge, message).advise("send a smaller or more compressed one"));
+        }
+        let picture = self.recognised(bytes, "upload", None, deadline).await?;
+        self.uploads.keep(picture, caller)
+    }
+
+    /// The pictures that were sent ahead.
+    #[must_use]
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
+    async fn recognised(
+        &self,
+        bytes: Bytes,
+        kind: &'static str,
+        guarded: Option<PathPolicy>,
+        deadline: Instant,
+    ) -> Result<Picture> {
         let max_pixels = self.settings.max_pixels;
         let cost = bytes.len() as u64;
         let opening = move || {
@@ -229,7 +286,7 @@ impl Intake {
         self.workers.run(deadline, memory, fitting).await
     }
 
-    async fn read(&self, source: Source, door: Door, deadline: Instant) -> Result<Bytes> {
+    async fn read(&self, source: Source, visitor: &Visitor, deadline: Instant) -> Result<Bytes> {
         let largest = self.settings.max_bytes;
         match source {
             Source::Url(url) => self.fetcher.fetch(url, deadline).await,
@@ -238,17 +295,19 @@ impl Intake {
                 self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await
             }
             Source::Path(path) => {
-                let (policy, home) = (self.policy(door), self.settings.home.clone());
+                let (policy, home) = (self.policy(visitor), self.settings.home.clone());
                 let reading = move || policy.read(&path, home.as_deref(), largest as u64).map(Bytes::from);
                 self.workers.run(deadline, 0, reading).await
             }
-            Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await,
+            Source::Stdin if visitor.door == Door::CommandLine => read_stdin(largest, deadline).await,
+            Source::Upload(handle) => self.uploads.get(&handle, &visitor.caller).map(|upload| upload.picture.bytes),
             Source::Stdin => Err(Failure::invalid("`-` means standard input, which only the command line has")),
         }
     }
 
-    fn policy(&self, door: Door) -> PathPolicy {
-        match door {
+    fn policy(&self, visitor: &Visitor) -> PathPolicy {
+        match visitor.door {
+            _ if visitor.roots.is_some() => PathPolicy::Roots(visitor.roots.as_deref().cloned().unwrap_or_default()),
             Door::CommandLine => PathPolicy::Own,
             Door::Stdio => PathPolicy::Roots(self.settings.stdio_roots.clone()),
             Door::Http => PathPolicy::Roots(self.settings.http_roots.clone()),

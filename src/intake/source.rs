@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::uploads;
 use crate::failure::{Code, Failure, Result};
 
 /// Where an image is said to be. Nothing has been opened yet.
@@ -13,6 +14,8 @@ pub enum Source {
     /// The part of a data URI behind `data:`, whole.
     Data(String),
     Stdin,
+    /// The handle of an image that was sent ahead.
+    Upload(String),
 }
 
 impl Source {
@@ -32,6 +35,9 @@ impl Source {
         }
         if text.contains('\0') {
             return Err(Failure::invalid("reading the image argument: it holds a NUL character"));
+        }
+        if is_handle(text) {
+            return Ok(Self::Upload(text.to_owned()));
         }
         match scheme(text) {
             Some("data") => Ok(Self::Data(text[5..].to_owned())),
@@ -54,6 +60,7 @@ impl Source {
             Self::Url(_) => "url",
             Self::Data(_) => "data",
             Self::Stdin => "stdin",
+            Self::Upload(_) => "upload",
         }
     }
 }
@@ -64,6 +71,12 @@ fn unwrapped(text: &str) -> &str {
         text = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(text).trim();
     }
     text.strip_prefix('@').unwrap_or(text)
+}
+
+/// Whether a text looks like a handle of ours; a file of such a name can be written as `./img_…`.
+fn is_handle(text: &str) -> bool {
+    let random = text.strip_prefix(uploads::PREFIX).unwrap_or_default();
+    random.len() >= 16 && random.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
 /// A URL scheme in lower case, when the text begins like one.
@@ -118,6 +131,9 @@ mod tests {
         check("file://localhost/tmp/a.png", path("/tmp/a.png"));
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
+        check("img_0123456789abcdef-_", Source::Upload("img_0123456789abcdef-_".into()));
+        check("img_2041.jpeg", path("img_2041.jpeg"));
+        check("./img_0123456789abcdef-_", path("./img_0123456789abcdef-_"));
         check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA".into()));
         check("HTTPS://Example.org/a.png", Source::Url("https://example.org/a.png".parse().expect("a URL")));
     }

@@ -11,6 +11,7 @@ use super::rules::{Rule, Strategy, Use};
 use super::strategy;
 use crate::failure::{Code, Failure, Result};
 use crate::health::{BRIEFLY, Cause, Rest};
+use crate::rights::Rights;
 
 /// What a request is, as far as planning goes.
 #[derive(Debug, Clone)]
@@ -23,6 +24,7 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     pub task: Task,
     pub caller: &'a str,
+    pub rights: &'a Rights,
     pub schema: bool,
     pub streamed: bool,
     /// The places of text are wanted too.
@@ -75,6 +77,8 @@ pub enum Reason {
     Unable(String),
     /// A rule keeps such requests away from it; the tag that it lacks.
     Kept(String),
+    /// The caller may not ask it.
+    Forbidden,
     /// It is left alone for a while.
     Resting(Rest),
 }
@@ -87,6 +91,7 @@ impl Reason {
             Self::NoKey(_) => "no_key",
             Self::Unable(_) => "unable",
             Self::Kept(_) => "kept",
+            Self::Forbidden => "forbidden",
             Self::Resting(rest) => rest.cause.name(),
         }
     }
@@ -100,6 +105,7 @@ impl Skipped {
             Reason::NoKey(place) => format!("it has no key ({place} is not set)"),
             Reason::Unable(why) => why.clone(),
             Reason::Kept(tag) => format!("a rule keeps such images with providers that are `{tag}`"),
+            Reason::Forbidden => "this key does not allow it".to_owned(),
             Reason::Resting(rest) => rest.why(),
         };
         format!("{} was not asked: {why}", self.model)
@@ -135,11 +141,24 @@ struct Choice<'a> {
 }
 
 impl Roster {
+    /// Whether the name that was asked for is one that this caller may ask.
+    ///
+    /// # Errors
+    /// `MODEL_NOT_FOUND`, `FORBIDDEN`.
+    pub fn check_name(&self, wanted: &Wanted<'_>) -> Result<()> {
+        let Some(name) = wanted.model.filter(|name| !self.rules.iter().any(|rule| rule.names(name))) else {
+            return Ok(());
+        };
+        self.resolve(name)?;
+        self.check_rights(wanted)
+    }
+
     /// Whether a request can be planned at all, as far as that can be said before its images are there.
     ///
     /// # Errors
     /// As [`Self::plan`].
     pub fn check(&self, wanted: &Wanted<'_>) -> Result<()> {
+        self.check_rights(wanted)?;
         let choice = self.choice(wanted);
         let may_be_chosen = wanted.model.is_some_and(|name| self.rules.iter().any(|rule| rule.names(name)));
         if choice.rule.is_none() && !may_be_chosen {
@@ -295,6 +314,9 @@ impl Roster {
 
     fn unfitness(&self, candidate: &Candidate, wanted: &Wanted<'_>, demands: &[String]) -> Option<Reason> {
         let backend = self.backends.get(candidate.provider.id())?;
+        if !self.allows(wanted.rights, candidate) {
+            return Some(Reason::Forbidden);
+        }
         if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
             return Some(Reason::Kept(lacking.clone()));
         }
@@ -306,6 +328,26 @@ impl Roster {
             return Some(Reason::NoKey(place.clone()));
         }
         inability(candidate, wanted).map(Reason::Unable)
+    }
+}
+
+impl Roster {
+    /// Whether a caller with these rights may ask a model.
+    #[must_use]
+    pub fn allows(&self, rights: &Rights, candidate: &Candidate) -> bool {
+        let has = |tag: &String| self.backends.get(candidate.provider.id()).is_some_and(|it| it.tags.contains(tag));
+        rights.allow(candidate.provider.id(), candidate.model.as_str()) && rights.tags.iter().all(has)
+    }
+
+    /// Whoever names a model that is not theirs should learn so, and not be given another one.
+    fn check_rights(&self, wanted: &Wanted<'_>) -> Result<()> {
+        let Some(name) = wanted.model else { return Ok(()) };
+        let Ok(candidate) = self.resolve(name) else { return Ok(()) };
+        if self.allows(wanted.rights, &candidate) {
+            return Ok(());
+        }
+        let failure = Failure::new(Code::Forbidden, format!("this key does not allow the model `{name}`"));
+        Err(failure.advise("choose one of those that list_models shows, or ask the operator"))
     }
 }
 
@@ -362,7 +404,10 @@ fn nobody(plan: &Plan, wanted: &Wanted<'_>) -> Failure {
     if let Some(place) = missing {
         return Failure::new(Code::NoProvider, message).advise(format!("the operator has to set {place}"));
     }
-    if plan.skipped.iter().all(|skipped| matches!(skipped.reason, Reason::Kept(_))) {
+    if plan.skipped.iter().all(|skipped| skipped.reason == Reason::Forbidden) {
+        return Failure::new(Code::Forbidden, message).advise("ask the operator which models this key allows");
+    }
+    if plan.skipped.iter().all(|skipped| matches!(skipped.reason, Reason::Kept(_) | Reason::Forbidden)) {
         let advice = format!("name a model of a provider that is `{}`", plan.demands.join("` and `"));
         return Failure::new(Code::Forbidden, message).advise(advice);
     }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use tokio::sync::mpsc;
-use vision_providers::request::Caller;
 
 use crate::failure::{Code, Failure};
 use crate::gateway::{Ask, Asker, Foreseen, Gateway, Prospect};
@@ -38,7 +37,7 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
             return ExitCode::from(2);
         }
     };
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let answering = async {
         if dry_run {
             let foreseen = gateway.foresee(&ask, &asker).await?;

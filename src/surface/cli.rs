@@ -13,6 +13,7 @@ use vision_providers::request::{CacheMode, Caller};
 use crate::config::{self, Fault, Loaded, LogLevel};
 use crate::gateway::Gateway;
 use crate::live::Live;
+use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
 use crate::surface::{analyze, init, mcp, models, prices, route, server};
@@ -195,7 +196,7 @@ fn fault_json(fault: &Fault) -> Value {
 }
 
 fn show_models(gateway: &Gateway, json: bool) -> ExitCode {
-    let list = models::list(gateway);
+    let list = models::list(gateway, &Rights::default());
     if json {
         print_json(&list);
         return ExitCode::SUCCESS;

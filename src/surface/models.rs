@@ -6,6 +6,7 @@ use vision_providers::parameters::SamplingRule;
 use vision_providers::price::{MicroUsd, Price};
 
 use crate::gateway::Gateway;
+use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::surface::health;
 
@@ -49,13 +50,13 @@ fn line(model: &Value) -> String {
 }
 
 /// Providers and models as data: everything that is known.
-pub(super) fn list(gateway: &Gateway) -> Value {
-    listed(gateway, provider_json)
+pub(super) fn list(gateway: &Gateway, rights: &Rights) -> Value {
+    listed(gateway, rights, provider_json)
 }
 
 /// The same for a calling model, which pays for every byte: only models that it can use, and what helps to choose.
-pub(super) fn usable(gateway: &Gateway) -> Value {
-    listed(gateway, |name, backend| {
+pub(super) fn usable(gateway: &Gateway, rights: &Rights) -> Value {
+    listed(gateway, rights, |name, backend| {
         let mut provider = provider_json(name, backend);
         if !gateway.roster.expects(name) {
             provider["models"] = json!([]);
@@ -72,8 +73,20 @@ pub(super) fn usable(gateway: &Gateway) -> Value {
     })
 }
 
-fn listed(gateway: &Gateway, one: impl Fn(&str, &Backend) -> Value) -> Value {
-    let providers: Vec<Value> = gateway.roster.backends.iter().map(|(name, backend)| one(name, backend)).collect();
+/// What there is for a caller with these rights: the models of others are left out, and providers of which none is left.
+fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Value) -> Value {
+    let allowed = |model: &Value| {
+        let candidate = model["model"].as_str().and_then(|name| gateway.roster.resolve(name).ok());
+        candidate.is_some_and(|candidate| gateway.roster.allows(rights, &candidate))
+    };
+    let providers = gateway.roster.backends.iter().filter_map(|(name, backend)| {
+        let mut provider = one(name, backend);
+        let models = provider["models"].as_array_mut()?;
+        let before = models.len();
+        models.retain(allowed);
+        (before == 0 || !models.is_empty()).then_some(provider)
+    });
+    let providers: Vec<Value> = providers.collect();
     let aliases = &gateway.roster.aliases;
     let mut list =
         json!({"default": gateway.roster.default, "fallback": gateway.roster.fallback, "providers": providers});

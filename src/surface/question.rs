@@ -108,6 +108,7 @@ impl QuestionArgs {
         Ok(Ask {
             images: args.images,
             prompt: args.prompt,
+            conversation: Vec::new(),
             task: args.task,
             schema,
             model: args.model,

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use vision_providers::estimate::Estimate;
-use vision_providers::request::Caller;
 use vision_providers::wire::Delivery;
 
 use crate::gateway::{Asker, Explained, Gateway};
@@ -36,7 +35,7 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     match gateway.explain(&ask, &asker, delivery).await {
         Ok(explained) if json => print_json(&answer::explained(&explained)),
         Ok(explained) => print(&text(&explained)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use vision_providers::request::{CacheMode, Caller};
+use vision_providers::request::CacheMode;
 use vision_providers::testkit::{Play, Upstream};
 use visiongate::failure::Failure;
 use visiongate::gateway::{Ask, Asker, Gateway};
@@ -25,7 +25,7 @@ fn asked(prompt: &str) -> Ask {
 }
 
 async fn ask(gateway: &Gateway, ask: &Ask) -> Result<Reply, Failure> {
-    gateway.ask(ask, &Asker { door: Door::CommandLine, caller: Caller::local() }).await
+    gateway.ask(ask, &Asker::local(Door::CommandLine)).await
 }
 
 async fn behind(plays: impl IntoIterator<Item = Play>, more: &str) -> (Gateway, Upstream) {
@@ -363,7 +363,7 @@ async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
 async fn what_a_call_will_take_is_known_before_it_is_made() {
     let upstream = Upstream::start([Play::json(200, &completion("never"))]).await;
     let gateway = gateway(&pixtral_at(&upstream.url("/v1")));
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let foreseen = answer::foreseen(&gateway.foresee(&asked("What is the total?"), &asker).await.expect("a plan"));
     let estimate = &foreseen["candidates"][0]["estimate"];
     // 620 x 1000 is 23 cells and a break across, 36 down.
@@ -387,7 +387,7 @@ async fn a_backend_that_reports_no_usage_gets_an_estimate_that_says_so() {
 async fn models_without_a_key_are_foreseen_too() {
     let gateway =
         gateway("default = \"openai\"\n[providers.openai]\nkey = { env = \"VISIONGATE_TEST_NO_SUCH_KEY\" }\n");
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let foreseen = answer::foreseen(&gateway.foresee(&about("receipt.png"), &asker).await.expect("a plan"));
     let first = &foreseen["candidates"][0];
     assert_eq!(first["model"], "openai/gpt-6-luna");

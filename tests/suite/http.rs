@@ -107,7 +107,7 @@ async fn tools_are_listed_and_called_without_a_session() {
         let server = Server::start(&[("MISTRAL_API_KEY", "k".into()), ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1"))]).await;
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         assert_eq!(server.call("initialize", params).await["result"]["serverInfo"]["name"], "visiongate");
-        assert_eq!(server.call("tools/list", json!({})).await["result"]["tools"].as_array().expect("tools").len(), 2);
+        assert_eq!(server.call("tools/list", json!({})).await["result"]["tools"].as_array().expect("tools").len(), 5);
         let mut png = Vec::new();
         tokio::fs::File::open(example("qr.png")).await.expect("an example").read_to_end(&mut png).await.expect("its bytes");
         let uri = format!("data:image/png;base64,{}", base64::engine::general_purpose::STANDARD.encode(png));

@@ -3,6 +3,7 @@
 
 use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,12 +17,13 @@ use visiongate::failure::Failure;
 use visiongate::intake::fetch::Networks;
 use visiongate::intake::fit::{Fitted, Region, Wish};
 use visiongate::intake::path::{Hidden, Root, Roots};
+use visiongate::intake::uploads::{self, Uploads};
 use visiongate::intake::{Door, Intake, Picture, Ready, Settings};
 
 use super::example;
 
 fn intake(networks: Networks, roots: Roots) -> Intake {
-    Intake::new(Settings {
+    let settings = Settings {
         max_bytes: 2_000_000,
         max_pixels: 4_000_000,
         networks,
@@ -29,7 +31,9 @@ fn intake(networks: Networks, roots: Roots) -> Intake {
         http_roots: Roots::default(),
         home: None,
         threads: 2,
-    })
+    };
+    let uploads = uploads::Settings { capacity: 100_000, ttl: Duration::from_mins(10) };
+    Intake::new(settings, Arc::new(Uploads::new(uploads)))
 }
 
 fn open_intake() -> Intake {

@@ -14,6 +14,7 @@ mod routes;
 mod service;
 mod streams;
 mod tidy;
+mod tools;
 mod traces;
 mod vendors;
 

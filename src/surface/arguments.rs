@@ -1,20 +1,30 @@
-//! Reading a tool's arguments, in the spellings that models use for them.
+//! Reading a tool's arguments, in the spellings that models and programs use for them. MCP and REST share them.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use vision_providers::request::{CacheMode, Detail, Sampling};
 
+use super::conversation;
+use crate::batch;
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
 use crate::router::plan::Fallback;
 
 /// Names that models guess for an argument, its own first.
-const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url", "file"];
+const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url"];
 const MORE: &[&str] = &["more_images", "images"];
 const PROMPT: &[&str] = &["prompt", "question", "query"];
-const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens"];
+const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion_tokens"];
+
+/// What `compare_models` is asked.
+#[derive(Debug)]
+pub(super) struct Comparing {
+    pub(super) ask: Ask,
+    pub(super) models: Vec<String>,
+    pub(super) expected: Option<String>,
+}
 
 /// What `analyze_image` is asked.
 ///
@@ -22,30 +32,82 @@ const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens"];
 /// `INVALID_INPUT` naming the argument that cannot be understood.
 pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
     let mut arguments = Arguments(arguments);
-    let mut images: Vec<String> = arguments.text(IMAGE)?.into_iter().collect();
-    images.extend(arguments.texts(MORE)?);
+    let ask = arguments.question()?;
+    arguments.must_be_empty("image, more_images, prompt, task, schema, model, detail, region, system, max_output_tokens, temperature, fallback, boxes and cache")?;
+    Ok(ask)
+}
+
+/// What `compare_models` is asked.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
+    let mut arguments = Arguments(arguments);
+    let (models, expected) = (arguments.texts(&["models"])?, arguments.text(&["expected", "expect"])?);
+    let ask = arguments.question()?;
+    arguments.must_be_empty("image, more_images, prompt, task, models, expected, schema, detail, region and cache")?;
+    Ok(Comparing { ask, models, expected })
+}
+
+/// What `analyze_batch` is asked: one question per item, with what was said for all where an item says nothing.
+///
+/// # Errors
+/// As [`ask`], naming the item.
+pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
+    let mut arguments = Arguments(arguments);
+    let wrong = || Failure::invalid("`items` must be an array of objects with an `image`, or of images");
+    let items = match arguments.take(&["items"]) {
+        Some((_, Value::Array(items))) => items,
+        Some(_) => return Err(wrong()),
+        // A list of images is a batch of the same question.
+        None => arguments.texts(&["images"])?.into_iter().map(Value::String).collect(),
+    };
+    batch::check(items.len())?;
+    let for_all = arguments.0;
+    let asks = items.into_iter().enumerate().map(|(index, item)| {
+        let own = match item {
+            Value::Object(own) => own,
+            Value::String(image) => Map::from_iter([("image".to_owned(), Value::String(image))]),
+            _ => return Err(wrong()),
+        };
+        // An item's own words come before those for all, whatever they are called.
+        let is_said = |names: &[&str], name: &String| {
+            names.contains(&name.as_str()) && names.iter().any(|name| own.contains_key(*name))
+        };
+        let mut item = Map::new();
+        for (name, value) in &for_all {
+            if !own.contains_key(name) && !is_said(PROMPT, name) {
+                item.insert(name.clone(), value.clone());
+            }
+        }
+        item.extend(own.clone());
+        ask(item).map_err(|failure| Failure { message: format!("item {index}: {}", failure.message), ..failure })
+    });
+    asks.collect()
+}
+
+/// What `vision_chat` is asked.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
+    let mut arguments = Arguments(arguments);
+    let messages = arguments.take(&["messages"]).map(|(_, messages)| messages).unwrap_or_default();
+    let heard = conversation::read(&messages)?;
     let ask = Ask {
-        images,
-        prompt: arguments.text(PROMPT)?,
-        task: arguments.text(&["task"])?,
+        conversation: heard.turns,
+        system: heard.system,
         schema: arguments.schema()?,
         model: arguments.text(&["model"])?,
-        fallback: arguments
-            .choice("fallback", &[("auto", Fallback::Auto), ("none", Fallback::Never)])?
-            .unwrap_or_default(),
-        boxes: arguments.flag("boxes")?,
-        detail: arguments
-            .choice("detail", &[("auto", Detail::Auto), ("low", Detail::Low), ("high", Detail::High)])?
-            .unwrap_or_default(),
-        region: arguments.region()?,
-        system: arguments.text(&["system"])?,
-        sampling: Sampling { max_output_tokens: arguments.count(MAX_TOKENS)?, ..Sampling::default() },
-        cache: arguments.choice(
-            "cache",
-            &[("use", CacheMode::Use), ("refresh", CacheMode::Refresh), ("bypass", CacheMode::Bypass)],
-        )?,
+        fallback: arguments.fallback()?,
+        detail: arguments.detail()?.unwrap_or(heard.detail),
+        sampling: arguments.sampling()?,
+        cache: arguments.cache()?,
+        ..Ask::default()
     };
-    arguments.must_be_empty()?;
+    arguments.must_be_empty(
+        "messages, model, temperature, max_tokens, top_p, seed, stop, schema, detail, fallback and cache",
+    )?;
     Ok(ask)
 }
 
@@ -53,6 +115,76 @@ pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
 struct Arguments(Map<String, Value>);
 
 impl Arguments {
+    /// A question about images.
+    fn question(&mut self) -> Result<Ask> {
+        Ok(Ask {
+            images: self.images()?,
+            prompt: self.text(PROMPT)?,
+            task: self.text(&["task"])?,
+            schema: self.schema()?,
+            model: self.text(&["model"])?,
+            fallback: self.fallback()?,
+            boxes: self.flag("boxes")?,
+            detail: self.detail()?.unwrap_or_default(),
+            region: self.region()?,
+            system: self.text(&["system"])?,
+            sampling: self.sampling()?,
+            cache: self.cache()?,
+            ..Ask::default()
+        })
+    }
+
+    /// The images. One that a chat program uploaded comes as an object and takes the place of whatever its model wrote for it.
+    fn images(&mut self) -> Result<Vec<String>> {
+        let named = self.text(IMAGE)?;
+        let uploaded = match self.take(&["file"]) {
+            None => None,
+            Some((_, Value::String(text))) => Some(text),
+            Some((_, file)) => {
+                let wrong = || Failure::invalid("`file` must be an object with a `download_url`");
+                Some(file["download_url"].as_str().ok_or_else(wrong)?.to_owned())
+            }
+        };
+        Ok(uploaded.or(named).into_iter().chain(self.texts(MORE)?).collect())
+    }
+
+    fn fallback(&mut self) -> Result<Fallback> {
+        let choice = self.choice("fallback", &[("auto", Fallback::Auto), ("none", Fallback::Never)])?;
+        Ok(choice.unwrap_or_default())
+    }
+
+    fn detail(&mut self) -> Result<Option<Detail>> {
+        self.choice("detail", &[("auto", Detail::Auto), ("low", Detail::Low), ("high", Detail::High)])
+    }
+
+    fn cache(&mut self) -> Result<Option<CacheMode>> {
+        let options = [("use", CacheMode::Use), ("refresh", CacheMode::Refresh), ("bypass", CacheMode::Bypass)];
+        self.choice("cache", &options)
+    }
+
+    fn sampling(&mut self) -> Result<Sampling> {
+        Ok(Sampling {
+            temperature: self.number("temperature")?,
+            top_p: self.number("top_p")?,
+            seed: self.seed()?,
+            max_output_tokens: self.count(MAX_TOKENS)?,
+            stop: self.texts(&["stop"])?,
+            ..Sampling::default()
+        })
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<f64>> {
+        let Some((name, value)) = self.take(&[name]) else { return Ok(None) };
+        let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite());
+        number.map(Some).ok_or_else(|| Failure::invalid(format!("`{name}` must be a number")))
+    }
+
+    fn seed(&mut self) -> Result<Option<i64>> {
+        let Some((_, value)) = self.take(&["seed", "random_seed"]) else { return Ok(None) };
+        let seed = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+        seed.map(Some).ok_or_else(|| Failure::invalid("`seed` must be a whole number"))
+    }
+
     /// Takes the first of these names that says something.
     fn take(&mut self, names: &[&str]) -> Option<(String, Value)> {
         let taken = names.iter().filter_map(|name| Some(((*name).to_owned(), self.0.remove(*name)?)));
@@ -126,10 +258,10 @@ impl Arguments {
     }
 
     /// An argument that nobody reads would be dropped in silence, and the caller would believe it had worked.
-    fn must_be_empty(&self) -> Result<()> {
+    fn must_be_empty(&self, known: &str) -> Result<()> {
         let Some(name) = self.0.keys().next() else { return Ok(()) };
         Err(Failure::invalid(format!("there is no argument called `{name}`"))
-            .advise("the arguments are image, more_images, prompt, task, schema, model, detail, region, max_output_tokens, fallback, boxes and cache"))
+            .advise(format!("the arguments are {known}")))
     }
 }
 

@@ -1,0 +1,164 @@
+//! Pictures that callers sent ahead, each under a handle that cannot be guessed and that only its sender can use.
+//!
+//! They live in memory, for a while and within a bound. When that is reached, whoever has the most loses the oldest, so
+//! that nobody pushes out everybody else's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::time::Instant;
+use vision_providers::request::Caller;
+
+use super::Picture;
+use crate::failure::{Code, Failure, Result};
+
+/// What every handle begins with.
+pub const PREFIX: &str = "img_";
+/// Random bytes of a handle.
+const RANDOM: usize = 18;
+/// What a picture takes besides its bytes, about.
+const OVERHEAD: u64 = 1024;
+
+/// How much to keep, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Encoded bytes of all pictures together.
+    pub capacity: u64,
+    pub ttl: Duration,
+}
+
+/// A picture that was sent ahead.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub handle: String,
+    pub picture: Picture,
+    /// When it is forgotten.
+    pub expires: Instant,
+    caller: Caller,
+}
+
+/// The pictures that were sent ahead.
+pub struct Uploads {
+    settings: Settings,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// The oldest first.
+    uploads: BTreeMap<u64, Upload>,
+    places: HashMap<String, u64>,
+    next: u64,
+    bytes: u64,
+}
+
+impl Uploads {
+    /// With nothing in it.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, kept: Mutex::default() }
+    }
+
+    /// Keeps a picture for its sender.
+    ///
+    /// # Errors
+    /// `IMAGE_TOO_LARGE` when it alone is more than is kept, `INTERNAL` when the system has no randomness.
+    pub fn keep(&self, picture: Picture, caller: &Caller) -> Result<Upload> {
+        let size = size(&picture);
+        if size > self.settings.capacity {
+            let failure = Failure::new(Code::ImageTooLarge, "the image is larger than all uploads may be together");
+            return Err(failure.advise("pass its URL instead, or ask the operator to raise `uploads.capacity`"));
+        }
+        let expires = Instant::now() + self.settings.ttl;
+        let upload = Upload { handle: handle()?, picture, expires, caller: caller.clone() };
+        let mut kept = self.kept();
+        while kept.bytes + size > self.settings.capacity {
+            kept.drop_one();
+        }
+        kept.add(upload.clone(), size);
+        Ok(upload)
+    }
+
+    /// The picture under a handle, for whoever sent it.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT`, in the same words for a handle that is unknown, forgotten or somebody else's.
+    pub fn get(&self, handle: &str, caller: &Caller) -> Result<Upload> {
+        let kept = self.kept();
+        let upload = kept.places.get(handle).and_then(|place| kept.uploads.get(place));
+        upload.filter(|upload| upload.caller == *caller).cloned().ok_or_else(|| {
+            let shown: String = handle.chars().take(40).collect();
+            Failure::invalid(format!("there is no upload {shown}: it has expired, was pushed out, or is not yours"))
+                .advise("upload the image again with POST /v1/images, and use the handle that it answers")
+        })
+    }
+
+    /// What a caller has sent, the latest first.
+    #[must_use]
+    pub fn of(&self, caller: &Caller) -> Vec<Upload> {
+        self.kept().uploads.values().rev().filter(|upload| upload.caller == *caller).cloned().collect()
+    }
+
+    /// What is kept, without what has expired.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // All live equally long, so the oldest is the first to go.
+        while let Some(place) = kept.uploads.first_key_value().filter(|(_, it)| it.expires <= now).map(|(at, _)| *at) {
+            kept.remove(place);
+        }
+        kept
+    }
+}
+
+impl Kept {
+    fn add(&mut self, upload: Upload, size: u64) {
+        self.places.insert(upload.handle.clone(), self.next);
+        self.uploads.insert(self.next, upload);
+        self.next += 1;
+        self.bytes += size;
+    }
+
+    fn remove(&mut self, place: u64) {
+        if let Some(upload) = self.uploads.remove(&place) {
+            self.places.remove(&upload.handle);
+            self.bytes -= size(&upload.picture);
+        }
+    }
+
+    /// Drops the oldest upload of whoever has the most.
+    fn drop_one(&mut self) {
+        let mut held: HashMap<&Caller, u64> = HashMap::new();
+        for upload in self.uploads.values() {
+            *held.entry(&upload.caller).or_default() += size(&upload.picture);
+        }
+        let most = held.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(caller, _)| caller.clone());
+        let oldest = self.uploads.iter().find(|(_, upload)| Some(&upload.caller) == most.as_ref());
+        match oldest.map(|(place, _)| *place) {
+            Some(place) => self.remove(place),
+            None => self.bytes = 0,
+        }
+    }
+}
+
+impl fmt::Debug for Uploads {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.kept();
+        write!(out, "Uploads({} of {} bytes)", kept.uploads.len(), kept.bytes)
+    }
+}
+
+fn size(picture: &Picture) -> u64 {
+    picture.bytes() as u64 + OVERHEAD
+}
+
+fn handle() -> Result<String> {
+    let mut random = [0; RANDOM];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new(Code::Internal, format!("taking randomness from the system: {error}")))?;
+    Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
+}

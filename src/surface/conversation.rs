@@ -1,0 +1,195 @@
+//! Messages as programs write them for chat completions: roles, and content as text or as parts.
+
+use serde_json::Value;
+use vision_providers::request::{Detail, Role};
+
+use crate::failure::{Failure, Result};
+use crate::gateway::{Said, Turn};
+
+/// A conversation as it was read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Heard {
+    /// Everything that stands in messages of the system or the developer.
+    pub(super) system: Option<String>,
+    pub(super) turns: Vec<Turn>,
+    /// The closest look that any image asks for.
+    pub(super) detail: Detail,
+}
+
+/// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row.
+///
+/// # Errors
+/// `INVALID_INPUT` naming the message and what cannot be understood of it.
+pub(super) fn read(messages: &Value) -> Result<Heard> {
+    let wrong = || Failure::invalid("`messages` must be an array of messages with `role` and `content`");
+    let messages = messages.as_array().filter(|messages| !messages.is_empty()).ok_or_else(wrong)?;
+    let mut system = Vec::new();
+    let mut turns: Vec<Turn> = Vec::new();
+    let mut details = Vec::new();
+    for (index, message) in messages.iter().enumerate() {
+        let place = format!("messages[{index}]");
+        let said = content(&message["content"], &place, &mut details)?;
+        let role = match message["role"].as_str() {
+            Some("system" | "developer") => {
+                system.push(words(&said, &place)?);
+                continue;
+            }
+            Some("user") => Role::User,
+            Some("assistant") => Role::Assistant,
+            Some(other) => return Err(role_unknown(&place, other)),
+            None => return Err(Failure::invalid(format!("`{place}.role` must be user, assistant or system"))),
+        };
+        match turns.last_mut().filter(|last| last.role == role) {
+            Some(last) => last.said.extend(said),
+            None => turns.push(Turn { role, said }),
+        }
+    }
+    if turns.is_empty() {
+        return Err(Failure::invalid("the conversation has no message of the user"));
+    }
+    let system = Some(system.join("\n\n")).filter(|text| !text.trim().is_empty());
+    Ok(Heard { system, turns, detail: closest(&details) })
+}
+
+fn role_unknown(place: &str, role: &str) -> Failure {
+    let shown: String = role.chars().take(40).collect();
+    let failure =
+        Failure::invalid(format!("`{place}.role` is `{shown}`: messages are those of user, assistant or system"));
+    if matches!(role, "tool" | "function") {
+        return failure
+            .advise("this gateway looks at images and calls no tools: give the tool's result as a user message");
+    }
+    failure
+}
+
+/// The closest of these looks; as recommended when nobody says anything.
+fn closest(details: &[Detail]) -> Detail {
+    if details.contains(&Detail::High) {
+        return Detail::High;
+    }
+    let all_low = !details.is_empty() && details.iter().all(|detail| *detail == Detail::Low);
+    if all_low { Detail::Low } else { Detail::Auto }
+}
+
+fn content(content: &Value, place: &str, details: &mut Vec<Detail>) -> Result<Vec<Said>> {
+    match content {
+        Value::String(text) => Ok(vec![Said::Text(text.clone())]),
+        Value::Array(parts) if !parts.is_empty() => {
+            parts.iter().enumerate().map(|(at, it)| part(it, &format!("{place}.content[{at}]"), details)).collect()
+        }
+        _ => Err(Failure::invalid(format!("`{place}.content` must be text or an array of parts"))),
+    }
+}
+
+fn part(part: &Value, place: &str, details: &mut Vec<Detail>) -> Result<Said> {
+    let missing = |name: &str| Failure::invalid(format!("`{place}.{name}` must be a string"));
+    match part["type"].as_str() {
+        Some("text" | "input_text" | "output_text") => {
+            part["text"].as_str().map(|text| Said::Text(text.to_owned())).ok_or_else(|| missing("text"))
+        }
+        Some("image_url" | "input_image") => {
+            let image = &part["image_url"];
+            let detail = image["detail"].as_str().or_else(|| part["detail"].as_str());
+            details.push(look(detail, place)?);
+            picture(image, "url").ok_or_else(|| missing("image_url"))
+        }
+        Some("document_url") => picture(&part["document_url"], "url").ok_or_else(|| missing("document_url")),
+        // How OpenAI's clients send a PDF.
+        Some("file" | "input_file") => {
+            let file = if part["file"].is_object() { &part["file"] } else { part };
+            picture(file, "file_data").ok_or_else(|| {
+                let failure = Failure::invalid(format!("`{place}` names no `file_data`"));
+                failure.advise("give the file as a data URI; ids of files at a vendor mean nothing here")
+            })
+        }
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            let failure = Failure::invalid(format!("`{place}.type` is `{shown}`"));
+            Err(failure.advise("parts are text, image_url, document_url and file"))
+        }
+        None => Err(missing("type")),
+    }
+}
+
+/// An image or document, as a string or in an object.
+fn picture(value: &Value, member: &str) -> Option<Said> {
+    let named = value.as_str().or_else(|| value[member].as_str())?;
+    Some(Said::Picture(named.to_owned()))
+}
+
+fn look(detail: Option<&str>, place: &str) -> Result<Detail> {
+    match detail {
+        None | Some("auto") => Ok(Detail::Auto),
+        Some("low") => Ok(Detail::Low),
+        // OpenAI's word for more than it shows a model by itself.
+        Some("high" | "original") => Ok(Detail::High),
+        Some(_) => Err(Failure::invalid(format!("the `detail` of `{place}` must be auto, low or high"))),
+    }
+}
+
+/// The words of a message that can hold nothing else.
+fn words(said: &[Said], place: &str) -> Result<String> {
+    let texts: Option<Vec<&str>> = said
+        .iter()
+        .map(|said| match said {
+            Said::Text(text) => Some(text.as_str()),
+            Said::Picture(_) => None,
+        })
+        .collect();
+    let wrong = || Failure::invalid(format!("`{place}` is the system's: images stand in the user's messages"));
+    texts.map(|texts| texts.join("\n")).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn content_is_read_in_every_form_that_programs_write() {
+        let heard = read(&json!([
+            {"role": "system", "content": "Be brief."},
+            {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
+            {"role": "user", "content": "Look:"},
+            {"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "https://a.test/1.png", "detail": "high"}},
+                {"type": "image_url", "image_url": "https://a.test/2.png"},
+                {"type": "document_url", "document_url": "https://a.test/3.pdf"},
+                {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA", "filename": "x.pdf"}}]},
+            {"role": "assistant", "content": "Seen."},
+            {"role": "user", "content": [{"type": "text", "text": "And?"}]}
+        ]));
+        let heard = heard.expect("read");
+        assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe kind."));
+        assert_eq!(heard.detail, Detail::High);
+        let text = |text: &str| Said::Text(text.into());
+        let picture = |named: &str| Said::Picture(named.into());
+        let turn = |role, said| Turn { role, said };
+        let pictures =
+            ["https://a.test/1.png", "https://a.test/2.png", "https://a.test/3.pdf", "data:application/pdf;base64,AA"];
+        let first = [text("Look:")].into_iter().chain(pictures.map(picture)).collect();
+        let turns =
+            [turn(Role::User, first), turn(Role::Assistant, vec![text("Seen.")]), turn(Role::User, vec![text("And?")])];
+        assert_eq!(heard.turns, turns);
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        let check = |messages: Value, expected: &str| {
+            let message = read(&messages).expect_err(expected).message;
+            assert!(message.contains(expected), "{message}");
+        };
+        check(json!([]), "`messages` must be an array");
+        check(json!("hello"), "`messages` must be an array");
+        check(json!([{"role": "user"}]), "`messages[0].content`");
+        check(json!([{"role": "king", "content": "x"}]), "`messages[0].role` is `king`");
+        check(json!([{"content": "x"}]), "`messages[0].role`");
+        check(json!([{"role": "system", "content": "x"}]), "no message of the user");
+        check(json!([{"role": "user", "content": [{"type": "image_url"}]}]), "`messages[0].content[0].image_url`");
+        check(json!([{"role": "user", "content": [{"type": "input_audio"}]}]), "`input_audio`");
+        check(json!([{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]), "no `file_data`");
+        let image = json!([{"type": "image_url", "image_url": {"url": "x", "detail": "ultra"}}]);
+        check(json!([{"role": "user", "content": image}]), "auto, low or high");
+        check(json!([{"role": "system", "content": [{"type": "image_url", "image_url": "x"}]}]), "the system's");
+    }
+}
