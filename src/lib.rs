@@ -23,6 +23,7 @@ pub mod tasks;
 
 pub mod health;
 pub mod intake;
+pub mod keys;
 pub mod metrics;
 pub mod store;
 

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::assemble::Workshop;
 use crate::config::{self, Config, Fault, Loaded};
 use crate::gateway::Gateway;
+use crate::keys::Keyring;
 use crate::metrics::{Metrics, Reload};
 use crate::supervisor::Supervisor;
 
@@ -25,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(400);
 #[derive(Debug)]
 pub struct Running {
     pub gateway: Gateway,
+    /// Whom HTTP lets in.
+    pub keyring: Keyring,
     pub loaded: Loaded,
 }
 
@@ -54,8 +57,8 @@ impl Live {
     /// Everything that is wrong with the configuration.
     pub fn start(named: Option<PathBuf>, loaded: Loaded, supervisor: Supervisor) -> Result<Self, Vec<Fault>> {
         let workshop = Workshop::new(supervisor);
-        let gateway = workshop.gateway(&loaded)?;
-        Ok(Self::with(named, workshop, Running { gateway, loaded }))
+        let (gateway, keyring) = workshop.build(&loaded)?;
+        Ok(Self::with(named, workshop, Running { gateway, keyring, loaded }))
     }
 
     /// With a gateway that was put together elsewhere.
@@ -108,8 +111,8 @@ impl Live {
             return Err(vec![Fault::of(&file, "it is empty")]);
         }
         let loaded = config::load(self.named.as_deref())?;
-        let gateway = self.workshop.gateway(&loaded)?;
-        Ok(Running { gateway, loaded })
+        let (gateway, keyring) = self.workshop.build(&loaded)?;
+        Ok(Running { gateway, keyring, loaded })
     }
 
     fn file(&self) -> Option<PathBuf> {

@@ -2,13 +2,24 @@
 //!
 //! It knows neither keys nor tokens: those are proved at the door, and lead here.
 
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::failure::{Code, Failure, Result};
+
 /// What one caller may do.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Rights {
     /// Providers and models (`provider` or `provider/model`) that may be asked; all when absent.
     pub models: Option<Vec<String>>,
     /// Tags that a provider must have to be asked.
     pub tags: Vec<String>,
+    /// How often they may ask; as often as they like when absent.
+    pub pace: Option<Arc<Pace>>,
 }
 
 impl Rights {
@@ -20,6 +31,36 @@ impl Rights {
             Some((its_provider, its_model)) => its_provider == provider && its_model == model,
             None => name == provider,
         })
+    }
+}
+
+/// How often a caller may ask. A burst of a tenth of a minute's share is taken at once.
+pub struct Pace(DefaultDirectRateLimiter);
+
+impl Pace {
+    /// So many questions a minute.
+    #[must_use]
+    pub fn per_minute(questions: NonZeroU32) -> Self {
+        let burst = NonZeroU32::new(questions.get() / 10).unwrap_or(NonZeroU32::MIN);
+        Self(RateLimiter::direct(Quota::per_minute(questions).allow_burst(burst)))
+    }
+
+    /// Counts a question.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` with the time until the next one.
+    pub fn count(&self) -> Result<()> {
+        let Err(refused) = self.0.check() else { return Ok(()) };
+        let wait = refused.wait_time_from(DefaultClock::default().now());
+        let failure = Failure::new(Code::RateLimited, "this key has asked more often than it may").retryable();
+        Err(Failure { retry_after: Some(wait), ..failure }
+            .advise("ask again later, or ask the operator for a higher limit"))
+    }
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Pace")
     }
 }
 

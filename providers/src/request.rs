@@ -282,6 +282,12 @@ impl Caller {
         Self(None)
     }
 
+    /// Somebody who has proved to be of this name.
+    #[must_use]
+    pub fn named(name: Arc<str>) -> Self {
+        Self(Some(name))
+    }
+
     /// A name for keys and logs; `local` for the person at this machine.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,5 +1,6 @@
 //! From a configuration to a gateway. The order of layers is written here, and nowhere else.
 
+mod callers;
 mod checks;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::intake::fetch::Networks;
 use crate::intake::path::{Hidden, Root, Roots};
 use crate::intake::uploads::{self, Uploads};
 use crate::intake::{self, Intake};
+use crate::keys::Keyring;
 use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
 use crate::layers::limit::{Limited, Turnstile};
@@ -33,6 +35,7 @@ use crate::layers::trace::Traced;
 use crate::layers::validate::Validated;
 use crate::layers::{cache, retry};
 use crate::metrics::Metrics;
+use crate::rights::Pace;
 use crate::router::roster::{Backend, KeyState, Origin, Roster};
 use crate::router::rules::Rule;
 use crate::schema;
@@ -56,6 +59,7 @@ struct Kept {
     memory: Option<Part<Memory>>,
     intake: Option<Part<Arc<Intake>>>,
     uploads: Option<Part<Arc<Uploads>>>,
+    paces: BTreeMap<String, Part<Arc<Pace>>>,
     upkeep: BTreeMap<String, Part<Upkeep>>,
     stacks: BTreeMap<String, Part<Provider>>,
 }
@@ -102,10 +106,18 @@ impl Workshop {
     /// # Errors
     /// Every fault of meaning: unknown kinds and models, addresses that are none, schemas that are none.
     pub fn gateway(&self, loaded: &Loaded) -> Result<Gateway, Vec<Fault>> {
+        self.build(loaded).map(|(gateway, _)| gateway)
+    }
+
+    /// Builds the gateway that a configuration describes, and the keys that lead to it.
+    ///
+    /// # Errors
+    /// As [`Self::gateway`].
+    pub fn build(&self, loaded: &Loaded) -> Result<(Gateway, Keyring), Vec<Fault>> {
         let mut faults = Faults { loaded, found: loaded.faults.clone() };
         let config = &loaded.config;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (backends, new) = self.backends(&kept, config, &mut faults);
+        let (backends, mut new) = self.backends(&kept, config, &mut faults);
         let presets = presets(config, &mut faults);
         let roster = Roster {
             backends,
@@ -117,6 +129,7 @@ impl Workshop {
             turns: config.routes.iter().map(|_| AtomicUsize::new(0)).collect(),
         };
         checks::check_names(&roster, &presets, &mut faults);
+        let keyring = callers::keyring(&mut new, config, &roster, &mut faults);
         checks::check_surfaces(config, &mut faults);
         checks::check_bounds(config, &mut faults);
         if !faults.found.is_empty() {
@@ -142,7 +155,7 @@ impl Workshop {
             self::kept(kept.intake.as_ref(), &made_for, || Arc::new(Intake::new(intake, Arc::clone(&uploads.part))));
         kept.uploads = Some(uploads);
         kept.intake = Some(intake.clone());
-        Ok(Gateway { roster, intake: intake.part, presets, settings, metrics: self.metrics.clone() })
+        Ok((Gateway { roster, intake: intake.part, presets, settings, metrics: self.metrics.clone() }, keyring))
     }
 
     #[expect(clippy::expect_used, reason = "it says why it cannot happen")]
@@ -192,8 +205,9 @@ impl Workshop {
                 Backend { provider, kind, key, origin, health, tags, elsewhere: preset.elsewhere.clone() },
             );
         }
-        let (intake, uploads) = (old.intake.clone(), old.uploads.clone());
-        (backends, Kept { http: Some(http), memory: Some(memory), intake, uploads, upkeep: upkeeps, stacks })
+        let (intake, uploads, paces) = (old.intake.clone(), old.uploads.clone(), old.paces.clone());
+        let (http, memory) = (Some(http), Some(memory));
+        (backends, Kept { http, memory, intake, uploads, paces, upkeep: upkeeps, stacks })
     }
 
     /// The layers around an adapter, from the inside out.

@@ -4,6 +4,7 @@
 //! here only matter for keys that file leaves out.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,6 +136,9 @@ pub struct ServerConfig {
     /// Origins that a request may carry, beside those of loopback.
     #[serde(default)]
     pub allowed_origins: Vec<String>,
+    /// Keys that callers must have one of, when there are any. `visiongate keys new NAME` makes one.
+    #[serde(default)]
+    pub keys: BTreeMap<String, CallerConfig>,
     /// Serve other machines although nobody has to prove who they are.
     #[serde(default)]
     pub allow_unauthenticated: bool,
@@ -160,6 +164,24 @@ pub struct IntakeConfig {
     pub max_bytes: Size,
     /// Per image.
     pub max_pixels: u64,
+}
+
+/// A caller, by the name under which it is known to rules and logs.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallerConfig {
+    /// The digest of its key; the key itself stands nowhere.
+    pub hash: String,
+    /// Providers and models that it may ask; all when absent.
+    pub models: Option<Vec<String>>,
+    /// Tags that a provider must have to be asked for it.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Folders that its images may come from, in place of `intake.roots`.
+    pub roots: Option<Vec<PathBuf>>,
+    /// Questions; each model of a comparison and each item of a batch is one.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// Images that clients send ahead over HTTP. They are kept in memory.

@@ -109,7 +109,10 @@ impl Gateway {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let opened = self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), pictures).await;
+        let opened = match asker.rights.pace.as_ref().map_or(Ok(()), |pace| pace.count()) {
+            Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), pictures).await,
+            Err(failure) => Err(failure),
+        };
         let outcome = match opened {
             Ok(opened) => self.answer(ask, &opened, audience, began).await,
             Err(failure) => Err(failure),

@@ -31,7 +31,7 @@ use crate::intake::fit::{Fitted, Region, Wish};
 use crate::intake::path::{PathPolicy, Roots};
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
-use crate::intake::uploads::{Upload, Uploads};
+use crate::intake::uploads::{Lent, Upload, Uploads};
 use crate::intake::workers::Workers;
 
 /// Through which door a call came: it decides which files it may name.
@@ -237,12 +237,25 @@ impl Intake {
     /// # Errors
     /// The codes of headers and of [`Uploads::keep`].
     pub async fn upload(&self, bytes: Bytes, caller: &Caller, deadline: Instant) -> Result<Upload> {
+        let picture = self.received(bytes, deadline).await?;
+        self.uploads.keep(picture, caller)
+    }
+
+    /// Keeps a picture that comes with a call for as long as the call lasts.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
+    pub async fn lend(&self, bytes: Bytes, caller: &Caller, deadline: Instant) -> Result<Lent> {
+        let picture = self.received(bytes, deadline).await?;
+        self.uploads.lend(picture, caller)
+    }
+
+    async fn received(&self, bytes: Bytes, deadline: Instant) -> Result<Picture> {
         if bytes.len() > self.settings.max_bytes {
             let message = format!("the image has {} bytes: at most {} are taken", bytes.len(), self.settings.max_bytes);
             return Err(Failure::new(Code::ImageTooLarge, message).advise("send a smaller or more compressed one"));
         }
-        let picture = self.recognised(bytes, "upload", None, deadline).await?;
-        self.uploads.keep(picture, caller)
+        self.recognised(bytes, "upload", None, deadline).await
     }
 
     /// The pictures that were sent ahead.

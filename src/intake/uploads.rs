@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -83,6 +83,15 @@ impl Uploads {
         Ok(upload)
     }
 
+    /// Keeps a picture for as long as a call lasts.
+    ///
+    /// # Errors
+    /// As [`Self::keep`].
+    pub fn lend(self: &Arc<Self>, picture: Picture, caller: &Caller) -> Result<Lent> {
+        let handle = self.keep(picture, caller)?.handle;
+        Ok(Lent { uploads: Arc::clone(self), handle })
+    }
+
     /// The picture under a handle, for whoever sent it.
     ///
     /// # Errors
@@ -112,6 +121,30 @@ impl Uploads {
             kept.remove(place);
         }
         kept
+    }
+}
+
+/// A picture that is kept for one call, and forgotten after it.
+#[derive(Debug)]
+pub struct Lent {
+    uploads: Arc<Uploads>,
+    handle: String,
+}
+
+impl Lent {
+    /// The handle under which the call can name it.
+    #[must_use]
+    pub fn handle(&self) -> &str {
+        &self.handle
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut kept = self.uploads.kept();
+        if let Some(place) = kept.places.get(&self.handle).copied() {
+            kept.remove(place);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everybody who can be asked, and what names mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use vision_providers::request::ModelId;
 use super::rules::{OneOf, Rule};
 use crate::failure::{Code, Failure, Result};
 use crate::health::Health;
+use crate::rights::Rights;
 
 /// A configured provider, and whether it can be asked at all.
 #[derive(Debug, Clone)]
@@ -127,6 +128,22 @@ impl Roster {
     /// The names that rules give a meaning.
     pub fn rule_names(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().filter_map(|rule| rule.when.model.as_ref()).flat_map(OneOf::values).map(String::as_str)
+    }
+
+    /// Every name by which a caller with these rights can ask for a model that can be expected to be there.
+    #[must_use]
+    pub fn names_for(&self, rights: &Rights) -> Vec<String> {
+        let own = self.aliases.keys().cloned().chain(self.rule_names().map(str::to_owned));
+        let usable = self.backends.iter().filter(|(name, _)| self.expects(name));
+        let models = usable.flat_map(|(name, backend)| {
+            let cards = backend.provider.models().iter().map(move |card| format!("{name}/{}", card.id));
+            [name.clone()].into_iter().chain(cards)
+        });
+        let allowed = |name: &String| self.resolve(name).map_or(true, |it| self.allows(rights, &it));
+        let mut names: Vec<String> = own.chain(models).filter(allowed).collect();
+        let mut seen = HashSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        names
     }
 
     fn not_found(&self, name: &str) -> Failure {

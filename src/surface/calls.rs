@@ -5,6 +5,7 @@
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
+use vision_providers::price::MicroUsd;
 
 use super::{answer, arguments, models};
 use crate::batch;
@@ -38,10 +39,31 @@ pub(super) enum Call {
 pub(super) struct Answered {
     /// For whoever reads nothing else.
     pub(super) text: String,
-    /// The answer itself.
+    /// The answer, with the account of how it came about.
     pub(super) answer: Value,
-    /// How it came about, which models need not pay for.
-    pub(super) account: Map<String, Value>,
+}
+
+impl Answered {
+    /// The answer and the account of it apart, for models that pay for every byte.
+    pub(super) fn apart(mut self) -> (String, Value, Map<String, Value>) {
+        let mut account = taken(&mut self.answer);
+        let several = [("answers", "model_requested"), ("items", "index")];
+        for (list, name) in several {
+            let Some(answers) = self.answer.get_mut(list).and_then(Value::as_array_mut) else { continue };
+            let accounts = answers.iter_mut().filter_map(|one| {
+                let name = one[name].as_str().map_or_else(|| one[name].to_string(), str::to_owned);
+                Some((name, Value::Object(taken(one)))).filter(|(_, taken)| taken != &json!({}))
+            });
+            account.insert("accounts".into(), Value::Object(accounts.collect()));
+        }
+        (self.text, self.answer, account)
+    }
+}
+
+/// Takes the account out of an answer.
+fn taken(answer: &mut Value) -> Map<String, Value> {
+    let Some(answer) = answer.as_object_mut() else { return Map::new() };
+    ["route", "images"].into_iter().filter_map(|name| Some((name.to_owned(), answer.remove(name)?))).collect()
 }
 
 impl Call {
@@ -85,36 +107,31 @@ impl Call {
             Self::Batch(asks) => Ok(batched(&asks, gateway, asker, watching).await),
             Self::List => {
                 let list = models::usable(gateway, &asker.rights);
-                Ok(Answered { text: models::text(&list), answer: list, account: Map::new() })
+                Ok(Answered { text: models::text(&list), answer: list })
             }
         }
     }
 }
 
 fn answered(reply: &Reply) -> Answered {
-    Answered { text: answer::plain(reply), answer: Value::Object(answer::lean(reply)), account: account(reply) }
+    Answered { text: answer::plain(reply), answer: answer::whole(reply) }
 }
 
-/// How an answer came about.
-fn account(reply: &Reply) -> Map<String, Value> {
-    Map::from_iter([
-        ("route".to_owned(), answer::route(&reply.route)),
-        ("images".to_owned(), answer::images(&reply.images)),
-    ])
-}
-
-/// How several answers came about, by the name or the place of each.
-fn accounts_of(accounts: impl Iterator<Item = (String, Map<String, Value>)>) -> Map<String, Value> {
-    let accounts = accounts.map(|(name, account)| (name, Value::Object(account))).collect();
-    Map::from_iter([("accounts".to_owned(), Value::Object(accounts))])
+/// What became of one model or item among several.
+fn outcome(outcome: &Result<Reply>) -> Map<String, Value> {
+    let value = match outcome {
+        Ok(reply) => answer::whole(reply),
+        Err(failure) => answer::error(failure),
+    };
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
 }
 
 fn compared(comparison: &Comparison) -> Answered {
     let one = |answered: &compare::Answered| {
-        let mut value = match &answered.outcome {
-            Ok(reply) => answer::lean(reply),
-            Err(failure) => object(answer::error(failure)),
-        };
+        let mut value = outcome(&answered.outcome);
         value.insert("model_requested".into(), json!(answered.model));
         if let Some(score) = answered.score {
             value.insert("score".into(), json!(rounded(score)));
@@ -133,9 +150,7 @@ fn compared(comparison: &Comparison) -> Answered {
     if let Some(mean) = comparison.mean_agreement() {
         value["agreement"]["mean"] = json!(rounded(mean));
     }
-    let accounts =
-        comparison.answers.iter().filter_map(|it| Some((it.model.clone(), account(it.outcome.as_ref().ok()?))));
-    Answered { text: comparison_text(comparison), answer: value, account: accounts_of(accounts) }
+    Answered { text: comparison_text(comparison), answer: value }
 }
 
 /// One paragraph for each model, and a line about how far they agree.
@@ -180,35 +195,38 @@ async fn batched(asks: &[Ask], gateway: &Gateway, asker: &Asker, watching: Optio
 }
 
 fn shown(outcomes: &[Result<Reply>]) -> Answered {
-    let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
-    let cost: f64 = outcomes.iter().filter_map(|outcome| Some(outcome.as_ref().ok()?.cost?.dollars())).sum();
     let items = outcomes.iter().enumerate().map(|(index, outcome)| item(index, outcome)).collect::<Vec<_>>();
     let text = outcomes.iter().enumerate().map(|(index, outcome)| match outcome {
         Ok(reply) => format!("## Item {index}\n{}", answer::plain(reply)),
         Err(failure) => format!("## Item {index}: {failure}"),
     });
     let text = text.collect::<Vec<_>>().join("\n\n");
-    let answer = json!({"items": items, "succeeded": outcomes.len() - failed, "failed": failed, "cost_usd": cost});
-    let accounts = outcomes.iter().enumerate();
-    let accounts = accounts.filter_map(|(index, outcome)| Some((index.to_string(), account(outcome.as_ref().ok()?))));
-    Answered { text, answer, account: accounts_of(accounts) }
+    let mut answer = summary(outcomes.iter());
+    answer.insert("items".into(), Value::Array(items));
+    Answered { text, answer: Value::Object(answer) }
 }
 
 /// One item of a batch, by its place.
-fn item(index: usize, outcome: &Result<Reply>) -> Value {
-    let mut value = match outcome {
-        Ok(reply) => answer::lean(reply),
-        Err(failure) => object(answer::error(failure)),
-    };
+pub(super) fn item(index: usize, its_outcome: &Result<Reply>) -> Value {
+    let mut value = outcome(its_outcome);
     value.insert("index".into(), json!(index));
     Value::Object(value)
 }
 
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        _ => Map::new(),
+/// How many items came to what, and what they cost as far as that is known.
+pub(super) fn summary<'a>(outcomes: impl Iterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
+    let (mut succeeded, mut failed, mut cost) = (0, 0, MicroUsd::default());
+    for outcome in outcomes {
+        match outcome {
+            Ok(reply) => {
+                succeeded += 1;
+                cost.0 += reply.cost.unwrap_or_default().0;
+            }
+            Err(_) => failed += 1,
+        }
     }
+    let figures = [("succeeded", json!(succeeded)), ("failed", json!(failed)), ("cost_usd", json!(cost.dollars()))];
+    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// Thousandths are as much as such figures say.

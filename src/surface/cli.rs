@@ -16,7 +16,7 @@ use crate::live::Live;
 use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, init, mcp, models, prices, route, server};
+use crate::surface::{analyze, credentials, init, mcp, models, prices, route};
 use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -71,6 +71,11 @@ enum Command {
         #[arg(long, value_name = "ADDR")]
         listen: Option<String>,
     },
+    /// Make keys for callers of `visiongate serve`
+    Keys {
+        #[command(subcommand)]
+        command: credentials::Command,
+    },
     /// Print a starter configuration, or the snippet that connects an MCP client
     Init {
         /// The client to connect
@@ -86,6 +91,9 @@ enum Command {
 pub async fn run(cli: Cli) -> ExitCode {
     if let Command::Init { client, write } = &cli.command {
         return init::run(*client, *write);
+    }
+    if let Command::Keys { command } = cli.command {
+        return credentials::run(command);
     }
     let loaded = match config::load(cli.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -125,8 +133,8 @@ async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
         Command::Prices { file } => prices::run(gateway, &file),
         Command::Check { live, json } => check(&running.loaded, gateway, live, json).await,
         Command::Mcp => return mcp::stdio::run(live, supervisor).await,
-        Command::Serve { listen } => return server::run(live, listen.as_deref(), supervisor).await,
-        Command::Init { .. } => ExitCode::SUCCESS,
+        Command::Serve { listen } => return super::http::run(live, listen.as_deref(), supervisor).await,
+        Command::Init { .. } | Command::Keys { .. } => ExitCode::SUCCESS,
     };
     // What was answered is still being written to disk, when the configuration says so.
     supervisor.drained(LAST_WRITES).await;

@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use crate::live::Live;
 
-mod admission;
 mod analyze;
 pub mod answer;
 mod arguments;
 pub mod calls;
 pub mod cli;
 mod conversation;
+mod credentials;
 mod health;
+pub mod http;
 pub mod init;
 pub mod mcp;
 mod models;
 mod prices;
 mod question;
 mod route;
-pub mod server;
 
 /// What calls in the air may still take when the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);

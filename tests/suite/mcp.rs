@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::testkit::{Play, Scripted, Step, Upstream};
 use visiongate::assemble::Workshop;
 use visiongate::intake::Door;
+use visiongate::keys::Keyring;
 use visiongate::layers::cache::{Cached, Memory};
 use visiongate::live::{Live, Running};
 use visiongate::metrics::Metrics;
@@ -336,7 +337,11 @@ async fn a_panic_is_answered_and_the_connection_lives_on() {
     let memory = Memory::new(visiongate::layers::cache::Settings::default(), None);
     let cached = Arc::new(Cached::new(scripted(), [0; 32], memory, Supervisor::default(), Metrics::default()));
     for provider in [scripted() as vision_providers::provider::Provider, cached] {
-        let running = Running { gateway: over(provider), loaded: visiongate::config::load(None).expect("defaults") };
+        let running = Running {
+            gateway: over(provider),
+            keyring: Keyring::default(),
+            loaded: visiongate::config::load(None).expect("defaults"),
+        };
         let serving = Live::with(None, Workshop::new(Supervisor::default()), running);
         let mcp = Mcp::new(Arc::new(serving), Door::Stdio, CancellationToken::new());
         let (ours, theirs) = tokio::io::duplex(1 << 20);

@@ -52,7 +52,7 @@ fn no_file_is_named_after_nothing() {
 }
 
 /// The rooms of the gateway by floor: a room imports from its own floor's siblings only where that is named here.
-const FLOORS: [(&str, u8); 25] = [
+const FLOORS: [(&str, u8); 26] = [
     ("surface", 7),
     ("live", 6),
     ("assemble", 5),
@@ -65,6 +65,7 @@ const FLOORS: [(&str, u8); 25] = [
     ("router", 3),
     ("tasks", 3),
     ("intake", 2),
+    ("keys", 3),
     ("health", 1),
     ("metrics", 1),
     ("spans", 1),
@@ -74,7 +75,7 @@ const FLOORS: [(&str, u8); 25] = [
     ("clean", 1),
     ("speech", 2),
     ("failure", 1),
-    ("rights", 1),
+    ("rights", 2),
     ("schema", 1),
     ("main", 9),
     ("lib", 8),
@@ -145,7 +146,7 @@ fn adapters_do_not_import_each_other() {
 #[test]
 fn rmcp_stays_in_its_folder_and_the_door() {
     for (path, text) in files("src", ".rs") {
-        let allowed = path.to_string_lossy().contains("surface/mcp") || path.ends_with("surface/server.rs");
+        let allowed = path.to_string_lossy().contains("surface/mcp") || path.ends_with("surface/http/mod.rs");
         assert!(allowed || !text.contains("rmcp::"), "{}", path.display());
     }
 }
@@ -155,9 +156,10 @@ fn rmcp_stays_in_its_folder_and_the_door() {
 #[test]
 fn dates_are_read_only_where_something_has_a_date() {
     // Files that changed, answers on disk, models that retire, and vendors who say until when.
-    const DATED: [&str; 7] = [
+    const DATED: [&str; 8] = [
         "src/live.rs",
         "src/store/disk.rs",
+        "src/surface/http/openai/write.rs",
         "src/store/mod.rs",
         "providers/src/adapters/pixtral.rs",
         "providers/src/allowance.rs",

@@ -2,8 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::surface::calls::Answered;
-
 /// Bytes of the text, which the tool announces.
 const LONGEST_TEXT: usize = 200_000;
 /// Bytes of the structured answer.
@@ -12,25 +10,25 @@ const LONGEST_ANSWER: usize = 400_000;
 const SHORTEST_CUT: usize = 1000;
 
 /// The answer, cut where it is longer than clients take.
-pub(super) fn bounded(mut answered: Answered) -> Answered {
-    if answered.text.len() > LONGEST_TEXT {
-        cut(&mut answered.text, LONGEST_TEXT);
+pub(super) fn bounded(mut text: String, mut answer: Value) -> (String, Value) {
+    if text.len() > LONGEST_TEXT {
+        cut(&mut text, LONGEST_TEXT);
     }
     let mut longest = LONGEST_ANSWER / 4;
     let mut is_cut = false;
-    while answered.answer.to_string().len() > LONGEST_ANSWER && longest >= SHORTEST_CUT {
-        shorten(&mut answered.answer, longest);
+    while answer.to_string().len() > LONGEST_ANSWER && longest >= SHORTEST_CUT {
+        shorten(&mut answer, longest);
         longest /= 2;
         is_cut = true;
     }
-    if is_cut && let Some(answer) = answered.answer.as_object_mut() {
+    if is_cut && let Some(answer) = answer.as_object_mut() {
         let warning = "the answer is longer than clients take and was cut: ask about a region or fewer images at once";
         match answer.get_mut("warnings").and_then(Value::as_array_mut) {
             Some(warnings) => warnings.push(json!(warning)),
             None => drop(answer.insert("warnings".into(), json!([warning]))),
         }
     }
-    answered
+    (text, answer)
 }
 
 /// Cuts every text that is longer, and lists of what is less than the text itself.
@@ -56,25 +54,23 @@ fn cut(text: &mut String, longest: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Map;
-
-    fn answered(answer: Value) -> Answered {
-        Answered { text: answer.to_string(), answer, account: Map::new() }
+    fn both(answer: Value) -> (String, Value) {
+        bounded(answer.to_string(), answer)
     }
 
     #[test]
     fn what_is_too_long_is_cut_and_said() {
         let short = json!({"text": "short", "warnings": []});
-        assert_eq!(bounded(answered(short.clone())).answer, short);
+        assert_eq!(both(short.clone()).1, short);
         let long = json!({"text": "ä".repeat(400_000), "blocks": [{"text": "x"}], "warnings": ["w"]});
-        let cut = bounded(answered(long));
-        assert!(cut.text.len() <= LONGEST_TEXT + 50 && cut.text.contains(" bytes]"), "{}", cut.text.len());
-        assert!(cut.answer.to_string().len() <= LONGEST_ANSWER);
-        assert_eq!(cut.answer["warnings"].as_array().map(Vec::len), Some(2));
+        let (text, answer) = both(long);
+        assert!(text.len() <= LONGEST_TEXT + 50 && text.contains(" bytes]"), "{}", text.len());
+        assert!(answer.to_string().len() <= LONGEST_ANSWER);
+        assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(2));
         let items: Vec<Value> = (0..100).map(|index| json!({"index": index, "text": "y".repeat(20_000)})).collect();
-        let many = bounded(answered(json!({"items": items})));
-        assert!(many.answer.to_string().len() <= LONGEST_ANSWER, "{}", many.answer.to_string().len());
-        assert_eq!(many.answer["items"].as_array().map(Vec::len), Some(100));
-        assert!(many.answer["warnings"][0].as_str().is_some_and(|warning| warning.contains("was cut")));
+        let (_, answer) = both(json!({"items": items}));
+        assert!(answer.to_string().len() <= LONGEST_ANSWER, "{}", answer.to_string().len());
+        assert_eq!(answer["items"].as_array().map(Vec::len), Some(100));
+        assert!(answer["warnings"][0].as_str().is_some_and(|warning| warning.contains("was cut")));
     }
 }

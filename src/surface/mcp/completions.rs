@@ -11,7 +11,7 @@ pub(super) fn of(gateway: &Gateway, asker: &Asker, reference: &Reference, argume
     let names = match reference {
         Reference::Prompt(prompt) if prompts::is_argument(gateway, &prompt.name, &argument.name) => {
             match argument.name.as_str() {
-                "model" => models(gateway, asker),
+                "model" => gateway.roster.names_for(&asker.rights),
                 "models" => return further(gateway, asker, &argument.value),
                 "task" => tasks(gateway),
                 _ => Vec::new(),
@@ -33,7 +33,7 @@ pub(super) fn of(gateway: &Gateway, asker: &Asker, reference: &Reference, argume
 fn further(gateway: &Gateway, asker: &Asker, typed: &str) -> CompletionInfo {
     let (before, last) = typed.rsplit_once(',').map_or(("", typed), |(before, last)| (before, last));
     let before = if before.is_empty() { String::new() } else { format!("{before},") };
-    matching(models(gateway, asker), last.trim_start(), &before)
+    matching(gateway.roster.names_for(&asker.rights), last.trim_start(), &before)
 }
 
 /// The names that begin as typed, and then those that hold it elsewhere.
@@ -49,19 +49,6 @@ fn matching(names: Vec<String>, typed: &str, before: &str) -> CompletionInfo {
     first.truncate(CompletionInfo::MAX_VALUES);
     let values = first.iter().map(|name| format!("{before}{name}")).collect();
     CompletionInfo::with_pagination(values, Some(total), has_more).unwrap_or_default()
-}
-
-/// Every name by which this caller can ask for a model.
-fn models(gateway: &Gateway, asker: &Asker) -> Vec<String> {
-    let roster = &gateway.roster;
-    let own = roster.aliases.keys().cloned().chain(roster.rule_names().map(str::to_owned));
-    let usable = roster.backends.iter().filter(|(name, _)| roster.expects(name));
-    let all = usable.flat_map(|(name, backend)| {
-        let cards = backend.provider.models().iter().map(move |card| format!("{name}/{}", card.id));
-        [name.clone()].into_iter().chain(cards)
-    });
-    let allowed = |name: &String| roster.resolve(name).map_or(true, |it| roster.allows(&asker.rights, &it));
-    own.chain(all).filter(allowed).collect()
 }
 
 fn tasks(gateway: &Gateway) -> Vec<String> {

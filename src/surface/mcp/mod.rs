@@ -39,7 +39,7 @@ use crate::live::Live;
 use crate::spans;
 use crate::speech::Listener;
 use crate::surface::answer;
-use crate::surface::calls::{Answered, Call, TOOLS};
+use crate::surface::calls::{Call, TOOLS};
 
 /// The longest JSON message that either transport takes: an image of the largest size as base64, and room to spare.
 pub const LARGEST_MESSAGE: usize = 48 << 20;
@@ -103,7 +103,8 @@ impl Mcp {
     ) -> Result<CallToolResult, Failure> {
         let running = self.live.now();
         let answered = Call::read(name, arguments)?.answer(&running.gateway, asker, watching).await?;
-        let Answered { text, answer, mut account } = bounds::bounded(answered);
+        let (text, answer, mut account) = answered.apart();
+        let (text, answer) = bounds::bounded(text, answer);
         let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
         result.structured_content = Some(answer);
         if !account.is_empty() {

@@ -15,6 +15,7 @@ use vision_providers::testkit::{Play, Received, Scripted, Step, Upstream};
 use visiongate::assemble::Workshop;
 use visiongate::gateway::Ask;
 use visiongate::intake::Door;
+use visiongate::keys::Keyring;
 use visiongate::layers::cache::{self, Cached, Memory};
 use visiongate::live::{Live, Running};
 use visiongate::metrics::Metrics;
@@ -137,7 +138,11 @@ async fn a_panic_behind_one_question_is_an_error_of_that_question_alone() {
 #[tokio::test]
 async fn a_panic_in_one_call_leaves_those_beside_it_alone() {
     let provider: Provider = scripted();
-    let running = Running { gateway: over(provider), loaded: visiongate::config::load(None).expect("defaults") };
+    let running = Running {
+        gateway: over(provider),
+        keyring: Keyring::default(),
+        loaded: visiongate::config::load(None).expect("defaults"),
+    };
     let running = Live::with(None, Workshop::new(Supervisor::default()), running);
     let mcp = Mcp::new(Arc::new(running), Door::Stdio, CancellationToken::new());
     let (ours, theirs) = tokio::io::duplex(1 << 20);

@@ -1,0 +1,131 @@
+//! The accept loop: so many connections and no more, with a deadline on everything that a client can drag out.
+//!
+//! axum's own server installs no timer, so every slow client would hold its connection for ever. This one speaks
+//! HTTP/1 only, because the automatic choice waits without end for a client that says nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::metrics::{Metrics, Raised, Shed};
+use crate::supervisor::Supervisor;
+
+const HEADERS: Duration = Duration::from_secs(5);
+/// A client that takes nothing for so long has gone.
+const WRITE_IDLE: Duration = Duration::from_secs(30);
+const LARGEST_HEADERS: usize = 32 << 10;
+const MOST_HEADERS: usize = 64;
+const MOST_PER_ADDRESS: usize = 64;
+
+/// How many connections there are, in all and by address.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    all: Arc<Semaphore>,
+    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    metrics: Metrics,
+}
+
+impl Connections {
+    pub(super) fn new(most: usize, metrics: Metrics) -> Self {
+        let all = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { all, by_address: Arc::default(), metrics }
+    }
+
+    fn admit(&self, address: IpAddr) -> Option<Seat> {
+        let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_default();
+        // Everybody on this machine has one address.
+        if *count >= MOST_PER_ADDRESS && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Seat { connections: self.clone(), address, _permit: permit, _counted: self.metrics.connection() })
+    }
+}
+
+/// A connection's place, given back when dropped.
+struct Seat {
+    connections: Connections,
+    address: IpAddr,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+    _counted: Raised,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut by_address = self.connections.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Takes connections until it is dropped.
+pub(super) async fn accept(
+    listener: TcpListener,
+    routes: Router,
+    connections: Connections,
+    supervisor: &Supervisor,
+    draining: &CancellationToken,
+) {
+    loop {
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(failure) => {
+                // Out of file descriptors, most likely: waiting helps, spinning does not.
+                error!(%failure, "accepting a connection failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Some(seat) = connections.admit(peer.ip()) else {
+            connections.metrics.shed(Shed::Connections);
+            debug!(address = %peer.ip(), "too many connections: one was turned away");
+            continue;
+        };
+        let connection = converse(stream, routes.clone(), draining.clone());
+        supervisor.spawn("connection", async move {
+            connection.await;
+            drop(seat);
+        });
+    }
+}
+
+async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken) {
+    // Without it, small answers wait 40 ms for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(LARGEST_HEADERS)
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    tokio::pin!(connection);
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(failure) = outcome {
+        debug!(%failure, "a connection ended early");
+    }
+}

@@ -1,0 +1,104 @@
+//! Bodies: read whole, within bounds on size and time, before anything is done with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::BodyExt as _;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::refusal;
+use crate::failure::{Code, Failure};
+use crate::surface::mcp::LARGEST_MESSAGE;
+
+const BODY_IDLE: Duration = Duration::from_secs(10);
+const BODY_TOTAL: Duration = Duration::from_secs(30);
+const BODIES_KIB: u32 = 512 << 10;
+
+/// Reads the body whole. All bodies together have a bound too: one that finds no room in time is turned away before it is
+/// read.
+pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, next: Next) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let refused = |failure: &Failure| refusal::closing(refusal::of(&path, failure));
+    if parts.headers.contains_key(CONTENT_ENCODING) {
+        let failure = Failure::new(Code::UnsupportedFormat, "the body has a content encoding");
+        return refused(&failure.advise("send it without one"));
+    }
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let Some(_room) = memory.room(length.unwrap_or(LARGEST_MESSAGE)).await else {
+        return refused(
+            &Failure::new(Code::Overloaded, "too much is being received")
+                .retryable()
+                .advise("try again in some seconds"),
+        );
+    };
+    match read(body).await {
+        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(unread) => refused_with(&unread, &path),
+    }
+}
+
+fn refused_with(unread: &Unread, path: &str) -> Response {
+    let response = match unread {
+        Unread::Slow => {
+            refusal::with_status(path, 408, &Failure::invalid("the body did not arrive in time").retryable())
+        }
+        Unread::Broken => refusal::of(path, &Failure::invalid("the body broke off")),
+        Unread::TooLarge => {
+            let message = format!("the body is larger than {} MiB", LARGEST_MESSAGE >> 20);
+            let failure = Failure::new(Code::ImageTooLarge, message);
+            refusal::of(path, &failure.advise("pass the image's URL instead of its data, or upload it to /v1/images"))
+        }
+    };
+    refusal::closing(response)
+}
+
+/// Why a body was not read to its end.
+enum Unread {
+    Slow,
+    Broken,
+    TooLarge,
+}
+
+/// Room for the bodies in the air, in KiB.
+#[derive(Debug, Clone)]
+pub(super) struct BodyMemory(Arc<Semaphore>);
+
+impl Default for BodyMemory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(BODIES_KIB as usize)))
+    }
+}
+
+impl BodyMemory {
+    async fn room(&self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        let share = u32::try_from(bytes.min(LARGEST_MESSAGE) / 1024).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB);
+        timeout(BODY_IDLE, Arc::clone(&self.0).acquire_many_owned(share)).await.ok()?.ok()
+    }
+}
+
+async fn read(mut body: Body) -> Result<Bytes, Unread> {
+    let deadline = Instant::now() + BODY_TOTAL;
+    let mut bytes = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, timeout(BODY_IDLE, body.frame())).await;
+        let Ok(Ok(frame)) = frame else { return Err(Unread::Slow) };
+        let Some(frame) = frame else { return Ok(bytes.freeze()) };
+        let Ok(data) = frame.map_err(|_| Unread::Broken)?.into_data() else { continue };
+        if bytes.len() + data.len() > LARGEST_MESSAGE {
+            return Err(Unread::TooLarge);
+        }
+        bytes.extend_from_slice(&data);
+    }
+}

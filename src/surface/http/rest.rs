@@ -1,0 +1,238 @@
+//! REST: the calls of the tools as routes, as JSON or as a form with files, whole or told while they are answered.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, post};
+use axum::{Extension, Router};
+use futures_util::StreamExt as _;
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::told::{self, Told, told};
+use super::{images, refusal};
+use crate::batch;
+use crate::failure::{Code, Failure, Result};
+use crate::gateway::Asker;
+use crate::intake::uploads::Lent;
+use crate::live::{Live, Running};
+use crate::surface::answer;
+use crate::surface::calls::{self, ANALYZE, BATCH, COMPARE, Call};
+
+/// Files and fields of one form.
+const MOST_FIELDS: usize = 200;
+/// A body larger than this is read on another thread.
+const SMALL: usize = 64 << 10;
+
+pub(super) fn routes() -> Router<Arc<Live>> {
+    Router::new()
+        .route("/v1/analyze", call(ANALYZE))
+        .route("/v1/compare", call(COMPARE))
+        .route("/v1/batch", call(BATCH))
+        .layer(DefaultBodyLimit::disable())
+}
+
+fn call(tool: &'static str) -> MethodRouter<Arc<Live>> {
+    post(async move |State(live): State<Arc<Live>>, Extension(asker): Extension<Asker>, request: Request| {
+        let path = request.uri().path().to_owned();
+        let outcome = answered(tool, live, asker, request, &path).await;
+        outcome.unwrap_or_else(|failure| refusal::of(&path, &failure))
+    })
+}
+
+async fn answered(tool: &str, live: Arc<Live>, asker: Asker, request: Request, path: &str) -> Result<Response> {
+    let running = live.now();
+    let wants_events = accepts_events(request.headers());
+    let (mut arguments, lent) = read(&running, &asker, request).await?;
+    let stream = arguments.remove("stream").is_some_and(|it| it == true || it == "true");
+    let call = Call::read(tool, arguments)?;
+    if stream || wants_events {
+        return Ok(tell(call, running, asker, lent, path).await);
+    }
+    let answered = call.answer(&running.gateway, &asker, None).await?;
+    Ok(json_response(&answered.answer))
+}
+
+pub(super) fn json_response(value: &Value) -> Response {
+    ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.contains("text/event-stream") && !accept.contains("application/json")
+}
+
+/// The arguments of a call, from whatever form they came in, and the files that came with them.
+async fn read(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
+    if images::is_form(request.headers()) {
+        return form(running, asker, request).await;
+    }
+    match json_body(request).await? {
+        Value::Object(arguments) => Ok((arguments, Vec::new())),
+        _ => Err(Failure::invalid("the body must be a JSON object with the arguments of the call")),
+    }
+}
+
+/// The JSON of a body, whatever it says that it is: people forget the header.
+pub(super) async fn json_body(request: Request) -> Result<Value> {
+    let body = images::bytes(request).await?;
+    if body.len() <= SMALL {
+        return parsed(&body);
+    }
+    let reading = spawn_blocking(move || parsed(&body)).await;
+    reading.map_err(|_| Failure::new(Code::Internal, "reading the body met a fault of the program"))?
+}
+
+fn parsed(body: &[u8]) -> Result<Value> {
+    serde_json::from_slice(body).map_err(|error| {
+        let failure =
+            Failure::invalid(format!("the body is not JSON (line {}, column {})", error.line(), error.column()));
+        failure.advise("send a JSON object, or multipart/form-data")
+    })
+}
+
+/// A form: files are images, in their order; fields are arguments.
+async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
+    let mut form = images::form(request).await?;
+    let (mut arguments, mut lent) = (Map::new(), Vec::new());
+    while let Some(field) = images::next_field(&mut form).await? {
+        if lent.len() + arguments.len() >= MOST_FIELDS {
+            return Err(Failure::invalid(format!("the form has more than {MOST_FIELDS} fields")));
+        }
+        let name = field.name().unwrap_or_default().to_owned();
+        let is_file = field.file_name().is_some();
+        let bytes = images::content(field).await?;
+        if is_file {
+            let deadline = Instant::now() + running.gateway.settings.total;
+            lent.push(running.gateway.intake.lend(bytes, &asker.caller, deadline).await?);
+            continue;
+        }
+        let text = String::from_utf8(bytes.into()).map_err(|_| {
+            Failure::invalid(format!("the field `{name}` is not UTF-8 text")).advise("give files a file name")
+        })?;
+        add(&mut arguments, name, &text);
+    }
+    let files = lent.iter().map(|lent| json!(lent.handle())).collect::<Vec<_>>();
+    if !files.is_empty() {
+        let named = arguments.remove("image").into_iter().chain(files);
+        let more = named.chain(arguments.remove("images").into_iter().flat_map(listed));
+        arguments.insert("images".into(), more.collect());
+    }
+    Ok((arguments, lent))
+}
+
+/// Fields that hold more than a text.
+const LISTS: [&str; 4] = ["models", "images", "more_images", "stop"];
+
+/// Adds a field of a form to the arguments. One that comes several times is a list.
+fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
+    let is_json = text.trim_start().starts_with(['[', '{']);
+    let value = match serde_json::from_str::<Value>(text).ok().filter(|_| is_json) {
+        Some(value) => value,
+        None if name == "models" => text.split(',').map(|model| json!(model.trim())).collect(),
+        None if name == "region" => {
+            text.split(',').map(|edge| edge.trim().parse::<f64>().map_or(Value::Null, |edge| json!(edge))).collect()
+        }
+        None if name == "boxes" => json!(text.trim() == "true"),
+        None => json!(text),
+    };
+    match arguments.get_mut(&name) {
+        Some(there) if LISTS.contains(&name.as_str()) => {
+            *there = listed(there.take()).into_iter().chain(listed(value)).collect();
+        }
+        _ => drop(arguments.insert(name, value)),
+    }
+}
+
+fn listed(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        one => vec![one],
+    }
+}
+
+/// Answers while it is being answered: pieces of what a model says, or items of a batch, and then the whole.
+async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: Vec<Lent>, path: &str) -> Response {
+    let telling = told(move |sender| async move {
+        // Files are there for as long as they may be looked at.
+        let _lent = lent;
+        telling(call, &running, &asker, sender).await
+    });
+    let path = path.to_owned();
+    let refused = move |failure: Failure| refusal::of(&path, &failure);
+    let tell = |told| match told {
+        Told::Piece((name, value)) => vec![event(name, &value)],
+        Told::End(Ok(value)) => vec![event("answer", &value)],
+        Told::End(Err(failure)) => vec![event("error", &answer::error(&failure))],
+    };
+    told::response(telling, refused, tell).await
+}
+
+type Piece = (&'static str, Value);
+
+async fn telling(call: Call, running: &Running, asker: &Asker, sender: mpsc::Sender<Piece>) -> Result<Value> {
+    let gateway = &running.gateway;
+    match call {
+        Call::Ask(ask) => {
+            let (listener, mut heard) = mpsc::channel::<String>(64);
+            let asking = async {
+                let outcome = gateway.ask_aloud(&ask, asker, &listener).await;
+                drop(listener);
+                outcome
+            };
+            let passing = async {
+                while let Some(text) = heard.recv().await {
+                    let _ = sender.send(("delta", json!({"text": text}))).await;
+                }
+            };
+            let (outcome, ()) = tokio::join!(asking, passing);
+            outcome.map(|reply| answer::whole(&reply))
+        }
+        Call::Batch(asks) => {
+            let deadline = Instant::now() + gateway.settings.total;
+            let mut answers = Box::pin(batch::answers(gateway, &asks, asker, deadline));
+            let mut outcomes = Vec::new();
+            while let Some((index, outcome)) = answers.next().await {
+                let _ = sender.send(("item", calls::item(index, &outcome))).await;
+                outcomes.push(outcome);
+            }
+            Ok(Value::Object(calls::summary(outcomes.iter())))
+        }
+        call => call.answer(gateway, asker, None).await.map(|answered| answered.answer),
+    }
+}
+
+fn event(name: &str, value: &Value) -> Event {
+    Event::default().event(name).data(value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_a_form_become_arguments() {
+        let mut arguments = Map::new();
+        for (name, text) in [
+            ("prompt", "[sic] what?"),
+            ("models", "a, b"),
+            ("models", "c"),
+            ("region", "0,0,0.5,1"),
+            ("schema", "{\"type\": \"object\"}"),
+            ("boxes", "true"),
+            ("images", "x"),
+            ("images", "y"),
+        ] {
+            add(&mut arguments, name.to_owned(), text);
+        }
+        let expected = json!({"prompt": "[sic] what?", "models": ["a", "b", "c"], "region": [0.0, 0.0, 0.5, 1.0],
+            "schema": {"type": "object"}, "boxes": true, "images": ["x", "y"]});
+        assert_eq!(Value::Object(arguments), expected);
+    }
+}
