@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint docs clients examples record fuzz overload soak
+.PHONY: help demo test install bundle registry image lint docs clients examples record fuzz overload soak
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,17 @@ test: ## install what is missing, and run all tests
 
 install: ## put the program into ~/.cargo/bin
 	cargo install --locked --path .
+
+bundle: ## pack target/bundle/visiongate-VERSION-OS-ARCH.mcpb, for clients that install bundles: make bundle [BINARY=…]
+	$(if $(BINARY),,cargo build --release --locked --bin visiongate)
+	scripts/bundle.py pack $(or $(BINARY),target/release/visiongate)
+	@if command -v npx >/dev/null 2>&1; then npx --yes @anthropic-ai/mcpb@2.1.2 validate packaging/mcpb/manifest.json; fi
+
+registry: ## describe the bundles of this version to the MCP registry, in target/bundle/server.json: make registry OWNER=…
+	scripts/bundle.py registry $(or $(OWNER),$(error OWNER is the account at GitHub that publishes))
+
+image: ## build the container image visiongate: make image [OWNER=…]
+	docker build --tag visiongate $(if $(OWNER),--build-arg OWNER=$(OWNER)) .
 
 lint: ## formatting, clippy with warnings denied, and the dependency rules where cargo-deny is installed
 	cargo fmt --all --check

@@ -16,7 +16,7 @@ use crate::live::Live;
 use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, credentials, init, mcp, models, prices, route};
+use crate::surface::{analyze, completions, credentials, init, manual, mcp, models, prices, route};
 use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -76,24 +76,27 @@ enum Command {
         #[command(subcommand)]
         command: credentials::Command,
     },
-    /// Print a starter configuration, or the snippet that connects an MCP client
-    Init {
-        /// The client to connect
-        #[arg(long, value_name = "NAME")]
-        client: Option<init::Client>,
-        /// Write it to its place instead of printing it; an existing file is never overwritten
-        #[arg(long)]
-        write: bool,
+    /// Print a starter configuration, or the entry that connects an MCP client
+    Init(init::Args),
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
     },
+    /// Print the manual page
+    Man,
 }
 
 /// Runs a command. The exit code is 0 when it is done, 1 when the work failed, 2 for wrong usage or configuration.
 pub async fn run(cli: Cli) -> ExitCode {
-    if let Command::Init { client, write } = &cli.command {
-        return init::run(*client, *write);
-    }
-    if let Command::Keys { command } = cli.command {
-        return credentials::run(command);
+    // These need no configuration, and have to work where it is broken.
+    match &cli.command {
+        Command::Init(args) => return init::run(args),
+        Command::Completions { shell } => return completions::run(*shell),
+        Command::Man => return manual::run(),
+        Command::Keys { command } => return credentials::run(command),
+        _ => {}
     }
     let loaded = match config::load(cli.config.as_deref()) {
         Ok(loaded) => loaded,
@@ -134,7 +137,7 @@ async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
         Command::Check { live, json } => check(&running.loaded, gateway, live, json).await,
         Command::Mcp => return mcp::stdio::run(live, supervisor).await,
         Command::Serve { listen } => return super::http::run(live, listen.as_deref(), supervisor).await,
-        Command::Init { .. } | Command::Keys { .. } => ExitCode::SUCCESS,
+        Command::Init(_) | Command::Keys { .. } | Command::Completions { .. } | Command::Man => ExitCode::SUCCESS,
     };
     // What was answered is still being written to disk, when the configuration says so.
     supervisor.drained(LAST_WRITES).await;

@@ -22,20 +22,20 @@ pub(super) enum Command {
 }
 
 /// Makes a key.
-pub(super) fn run(command: Command) -> ExitCode {
+pub(super) fn run(command: &Command) -> ExitCode {
     let Command::New { name, json } = command;
-    if let Err(wrong) = keys::check_name(&name) {
+    if let Err(wrong) = keys::check_name(name) {
         tell(&format!("error: {name}: {wrong}"));
         return ExitCode::from(2);
     }
     let (key, digest) = match keys::generate() {
         Ok(made) => made,
         Err(failure) => {
-            show_failure(&failure, json);
+            show_failure(&failure, *json);
             return ExitCode::FAILURE;
         }
     };
-    if json {
+    if *json {
         print_json(&json!({"name": name, "key": key, "hash": digest}));
         return ExitCode::SUCCESS;
     }
