@@ -12,6 +12,7 @@ pub mod assemble;
 pub mod batch;
 pub mod compare;
 
+pub mod access;
 pub mod config;
 pub mod gateway;
 
@@ -25,6 +26,7 @@ pub mod health;
 pub mod intake;
 pub mod keys;
 pub mod metrics;
+pub mod oauth;
 pub mod store;
 
 pub mod clean;

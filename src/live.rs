@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
+use crate::access::Access;
 use crate::assemble::Workshop;
 use crate::config::{self, Config, Fault, Loaded};
 use crate::gateway::Gateway;
-use crate::keys::Keyring;
 use crate::metrics::{Metrics, Reload};
 use crate::supervisor::Supervisor;
 
@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(400);
 pub struct Running {
     pub gateway: Gateway,
     /// Whom HTTP lets in.
-    pub keyring: Keyring,
+    pub access: Access,
     pub loaded: Loaded,
 }
 
@@ -57,8 +57,8 @@ impl Live {
     /// Everything that is wrong with the configuration.
     pub fn start(named: Option<PathBuf>, loaded: Loaded, supervisor: Supervisor) -> Result<Self, Vec<Fault>> {
         let workshop = Workshop::new(supervisor);
-        let (gateway, keyring) = workshop.build(&loaded)?;
-        Ok(Self::with(named, workshop, Running { gateway, keyring, loaded }))
+        let (gateway, access) = workshop.build(&loaded)?;
+        Ok(Self::with(named, workshop, Running { gateway, access, loaded }))
     }
 
     /// With a gateway that was put together elsewhere.
@@ -111,8 +111,8 @@ impl Live {
             return Err(vec![Fault::of(&file, "it is empty")]);
         }
         let loaded = config::load(self.named.as_deref())?;
-        let (gateway, keyring) = self.workshop.build(&loaded)?;
-        Ok(Running { gateway, keyring, loaded })
+        let (gateway, access) = self.workshop.build(&loaded)?;
+        Ok(Running { gateway, access, loaded })
     }
 
     fn file(&self) -> Option<PathBuf> {

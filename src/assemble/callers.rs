@@ -1,29 +1,33 @@
-//! From the configuration to the keys that callers may have.
+//! From the configuration to whom HTTP lets in: callers with keys, and bearers of an issuer's tokens.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use url::Url;
+
 use super::checks::Faults;
 use super::{Kept, Part, kept, spellings};
-use crate::config::{CallerConfig, Config};
+use crate::access::Bearers;
+use crate::config::{Config, OauthConfig};
 use crate::intake::path::{Hidden, Roots};
 use crate::keys::{self, Key, Keyring};
+use crate::oauth::{Identifier, Settings, Verifier};
 use crate::rights::{Pace, Rights};
 use crate::router::roster::Roster;
+use crate::supervisor::Supervisor;
 
 /// The keys of a configuration. What is known of a caller's pace stays while its limit does.
 pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: &mut Faults<'_>) -> Keyring {
-    let mut paces = std::collections::BTreeMap::new();
+    let mut paces = BTreeMap::new();
     let mut ring = Vec::new();
     for (name, caller) in &config.server.keys {
         let key_of = |key: &str| format!("server.keys.{name}.{key}");
         if let Err(wrong) = keys::check_name(name) {
             faults.add(&format!("server.keys.{name}"), wrong, None);
         }
-        check_models(caller, &key_of("models"), roster, faults);
-        for tag in caller.tags.iter().filter(|tag| !roster.backends.values().any(|it| it.tags.contains(tag))) {
-            faults.add(&key_of("tags"), format!("no provider has the tag `{tag}`"), None);
-        }
+        let key = format!("server.keys.{name}");
+        let rights = rights(caller.models.as_deref(), &caller.tags, &key, roster, faults);
         let pace = caller.requests_per_minute.map(|most| {
             let pace: Part<Arc<Pace>> =
                 kept(old.paces.get(name), &format!("{name} {most}"), || Arc::new(Pace::per_minute(most)));
@@ -31,7 +35,7 @@ pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: 
             pace.part
         });
         let roots = caller.roots.as_ref().map(|roots| folders(roots, &key_of("roots"), faults));
-        let rights = Rights { models: named_models(caller, roster), tags: caller.tags.clone(), pace };
+        let rights = Rights { pace, ..rights };
         match keys::digest(&caller.hash) {
             Ok(digest) => ring.push(Key::new(name, digest, rights, roots)),
             Err(wrong) => {
@@ -44,19 +48,61 @@ pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: 
     Keyring::new(ring)
 }
 
-fn check_models(caller: &CallerConfig, key: &str, roster: &Roster, faults: &mut Faults<'_>) {
-    for name in caller.models.iter().flatten() {
+/// Which models may be asked: aliases by what they mean, and providers as all of their models.
+fn rights(models: Option<&[String]>, tags: &[String], key: &str, roster: &Roster, faults: &mut Faults<'_>) -> Rights {
+    for name in models.into_iter().flatten() {
         if let Err(failure) = roster.resolve(name) {
-            faults.add(key, failure.message, failure.advice);
+            faults.add(&format!("{key}.models"), failure.message, failure.advice);
         }
     }
-}
-
-/// Models as rights name them: aliases by what they mean, and providers as all of their models.
-fn named_models(caller: &CallerConfig, roster: &Roster) -> Option<Vec<String>> {
+    for tag in tags.iter().filter(|tag| !roster.backends.values().any(|it| it.tags.contains(tag))) {
+        faults.add(&format!("{key}.tags"), format!("no provider has the tag `{tag}`"), None);
+    }
     let alias = |name: &String| roster.resolve(name).ok().filter(|_| roster.aliases.contains_key(name));
     let meant = |name: &String| alias(name).map_or_else(|| name.clone(), |candidate| candidate.name());
-    caller.models.as_ref().map(|names| names.iter().map(meant).collect())
+    let models = models.map(|names| names.iter().map(meant).collect());
+    Rights { models, tags: tags.to_vec(), pace: None }
+}
+
+/// The bearers of tokens, where the configuration names an issuer.
+pub(super) fn bearers(
+    old: &mut Kept,
+    config: &Config,
+    roster: &Roster,
+    supervisor: &Supervisor,
+    faults: &mut Faults<'_>,
+) -> Option<Arc<Bearers>> {
+    let oauth = config.server.oauth.as_ref()?;
+    let rights = rights(oauth.models.as_deref(), &oauth.tags, "server.oauth", roster, faults);
+    let (settings, resource) = settings(oauth, config, faults)?;
+    let made_for = format!("{oauth:?} {:?} {:?}", config.http.proxy, rights.models);
+    let bearers = kept(old.bearers.as_ref(), &made_for, || {
+        let verifier = Verifier::new(settings, supervisor.clone());
+        Arc::new(Bearers::new(verifier, resource, rights, oauth.requests_per_minute))
+    });
+    old.bearers = Some(bearers.clone());
+    Some(bearers.part)
+}
+
+fn settings(oauth: &OauthConfig, config: &Config, faults: &mut Faults<'_>) -> Option<(Settings, Identifier)> {
+    let issuer = faults.parsed("server.oauth.issuer", Identifier::parse(&oauth.issuer));
+    let resource = faults.parsed("server.oauth.resource", Identifier::parse(&oauth.resource));
+    let (issuer, resource) = issuer.zip(resource)?;
+    let usual = Settings::new(issuer, &resource);
+    let jwks = oauth.jwks.as_deref().and_then(|url| faults.parsed("server.oauth.jwks", Url::parse(url)));
+    let settings = Settings {
+        audience: oauth.audience.clone().unwrap_or(usual.audience),
+        jwks,
+        scopes: oauth.scopes.clone(),
+        name_claim: oauth.name_claim.clone().unwrap_or(usual.name_claim),
+        proxy: config.http.proxy.as_deref().and_then(|proxy| Url::parse(proxy).ok()),
+        ..usual
+    };
+    let wrong = settings.faults();
+    for fault in &wrong {
+        faults.add(&format!("server.oauth.{}", fault.key), fault.message, None);
+    }
+    wrong.is_empty().then_some((settings, resource))
 }
 
 fn folders(roots: &[PathBuf], key: &str, faults: &mut Faults<'_>) -> Roots {

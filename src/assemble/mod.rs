@@ -18,6 +18,7 @@ use vision_providers::provider::Provider;
 use vision_providers::request::{ModelId, Task};
 
 use self::checks::Faults;
+use crate::access::{Access, Bearers};
 use crate::config::{self, Config, Fault, FoundKey, Loaded, ProviderConfig};
 use crate::gateway::{Gateway, Settings};
 use crate::health::Health;
@@ -25,7 +26,6 @@ use crate::intake::fetch::Networks;
 use crate::intake::path::{Hidden, Root, Roots};
 use crate::intake::uploads::{self, Uploads};
 use crate::intake::{self, Intake};
-use crate::keys::Keyring;
 use crate::layers::breaker::Guarded;
 use crate::layers::cache::{Cached, Memory};
 use crate::layers::limit::{Limited, Turnstile};
@@ -60,6 +60,7 @@ struct Kept {
     intake: Option<Part<Arc<Intake>>>,
     uploads: Option<Part<Arc<Uploads>>>,
     paces: BTreeMap<String, Part<Arc<Pace>>>,
+    bearers: Option<Part<Arc<Bearers>>>,
     upkeep: BTreeMap<String, Part<Upkeep>>,
     stacks: BTreeMap<String, Part<Provider>>,
 }
@@ -109,11 +110,11 @@ impl Workshop {
         self.build(loaded).map(|(gateway, _)| gateway)
     }
 
-    /// Builds the gateway that a configuration describes, and the keys that lead to it.
+    /// Builds the gateway that a configuration describes, and says whom HTTP lets in.
     ///
     /// # Errors
     /// As [`Self::gateway`].
-    pub fn build(&self, loaded: &Loaded) -> Result<(Gateway, Keyring), Vec<Fault>> {
+    pub fn build(&self, loaded: &Loaded) -> Result<(Gateway, Access), Vec<Fault>> {
         let mut faults = Faults { loaded, found: loaded.faults.clone() };
         let config = &loaded.config;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,7 +130,10 @@ impl Workshop {
             turns: config.routes.iter().map(|_| AtomicUsize::new(0)).collect(),
         };
         checks::check_names(&roster, &presets, &mut faults);
-        let keyring = callers::keyring(&mut new, config, &roster, &mut faults);
+        let access = Access {
+            keyring: callers::keyring(&mut new, config, &roster, &mut faults),
+            oauth: callers::bearers(&mut new, config, &roster, &self.supervisor, &mut faults),
+        };
         checks::check_surfaces(config, &mut faults);
         checks::check_bounds(config, &mut faults);
         if !faults.found.is_empty() {
@@ -155,7 +159,7 @@ impl Workshop {
             self::kept(kept.intake.as_ref(), &made_for, || Arc::new(Intake::new(intake, Arc::clone(&uploads.part))));
         kept.uploads = Some(uploads);
         kept.intake = Some(intake.clone());
-        Ok((Gateway { roster, intake: intake.part, presets, settings, metrics: self.metrics.clone() }, keyring))
+        Ok((Gateway { roster, intake: intake.part, presets, settings, metrics: self.metrics.clone() }, access))
     }
 
     #[expect(clippy::expect_used, reason = "it says why it cannot happen")]
@@ -206,8 +210,8 @@ impl Workshop {
             );
         }
         let (intake, uploads, paces) = (old.intake.clone(), old.uploads.clone(), old.paces.clone());
-        let (http, memory) = (Some(http), Some(memory));
-        (backends, Kept { http, memory, intake, uploads, paces, upkeep: upkeeps, stacks })
+        let (http, memory, bearers) = (Some(http), Some(memory), old.bearers.clone());
+        (backends, Kept { http, memory, intake, uploads, paces, bearers, upkeep: upkeeps, stacks })
     }
 
     /// The layers around an adapter, from the inside out.

@@ -20,7 +20,9 @@ use url::Url;
 
 pub use self::faults::Fault;
 pub(crate) use self::faults::nearest;
-pub use self::shape::{CallerConfig, Config, KeyConfig, LogFormat, LogLevel, ProviderConfig, UploadsConfig};
+pub use self::shape::{
+    CallerConfig, Config, KeyConfig, LogFormat, LogLevel, OauthConfig, ProviderConfig, UploadsConfig,
+};
 use crate::spans::Collector;
 
 /// The shipped configuration, which every operator's file is laid over.

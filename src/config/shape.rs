@@ -139,6 +139,8 @@ pub struct ServerConfig {
     /// Keys that callers must have one of, when there are any. `visiongate keys new NAME` makes one.
     #[serde(default)]
     pub keys: BTreeMap<String, CallerConfig>,
+    /// An issuer whose tokens let callers in.
+    pub oauth: Option<OauthConfig>,
     /// Serve other machines although nobody has to prove who they are.
     #[serde(default)]
     pub allow_unauthenticated: bool,
@@ -180,6 +182,33 @@ pub struct CallerConfig {
     /// Folders that its images may come from, in place of `intake.roots`.
     pub roots: Option<Vec<PathBuf>>,
     /// Questions; each model of a comparison and each item of a batch is one.
+    #[schemars(range(min = 1))]
+    pub requests_per_minute: Option<NonZeroU32>,
+}
+
+/// Callers with tokens of an OAuth issuer. We are the resource; who may have a token is the issuer's business.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OauthConfig {
+    /// Who signs the tokens, exactly as its own documents write it.
+    pub issuer: String,
+    /// The address under which clients know this server, with its path: `https://vision.example.com/mcp`.
+    pub resource: String,
+    /// What tokens are meant for; the resource when absent.
+    pub audience: Option<Vec<String>>,
+    /// Where the issuer's keys are; its own documents say so when absent.
+    pub jwks: Option<String>,
+    /// Scopes that a token needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The claim that tells callers apart; `sub` when absent.
+    pub name_claim: Option<String>,
+    /// Providers and models that these callers may ask; all when absent.
+    pub models: Option<Vec<String>>,
+    /// Tags that a provider must have to be asked for them.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Questions of each caller.
     #[schemars(range(min = 1))]
     pub requests_per_minute: Option<NonZeroU32>,
 }

@@ -107,7 +107,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Err(faults) => return report(&faults, wants_json(&cli.command)),
     };
     telemetry::start(log_level(&cli, &loaded), loaded.config.log.format, spans.as_ref());
-    let code = run_with(cli, loaded).await;
+    let code = Box::pin(run_with(cli, loaded)).await;
     if let Some(spans) = spans {
         spans.shut_down().await;
     }

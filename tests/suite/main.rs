@@ -11,6 +11,7 @@ mod install;
 mod intake;
 mod layers;
 mod mcp;
+mod oauth;
 mod routes;
 mod service;
 mod streams;

@@ -13,9 +13,9 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use vision_providers::testkit::{Play, Scripted, Step, Upstream};
+use visiongate::access::Access;
 use visiongate::assemble::Workshop;
 use visiongate::intake::Door;
-use visiongate::keys::Keyring;
 use visiongate::layers::cache::{Cached, Memory};
 use visiongate::live::{Live, Running};
 use visiongate::metrics::Metrics;
@@ -339,7 +339,7 @@ async fn a_panic_is_answered_and_the_connection_lives_on() {
     for provider in [scripted() as vision_providers::provider::Provider, cached] {
         let running = Running {
             gateway: over(provider),
-            keyring: Keyring::default(),
+            access: Access::default(),
             loaded: visiongate::config::load(None).expect("defaults"),
         };
         let serving = Live::with(None, Workshop::new(Supervisor::default()), running);

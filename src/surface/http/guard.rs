@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
-use http::header::{HOST, ORIGIN};
-use http::{HeaderMap, HeaderValue};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use super::refusal;
@@ -59,7 +62,11 @@ fn is_loopback(host: &str) -> bool {
 pub(super) async fn guarded(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
     let running = live.now();
     let server = &running.config().server;
-    let guard = Guard::new(&server.allowed_hosts, &server.allowed_origins);
+    // Whoever names the resource means this server.
+    let resource =
+        server.oauth.iter().filter_map(|oauth| Some(Url::parse(&oauth.resource).ok()?.host_str()?.to_owned()));
+    let hosts: Vec<String> = server.allowed_hosts.iter().cloned().chain(resource).collect();
+    let guard = Guard::new(&hosts, &server.allowed_origins);
     let refused = |message: &str, advice: &str| {
         refusal::closing(refusal::of(request.uri().path(), &Failure::new(Code::Forbidden, message).advise(advice)))
     };
@@ -73,17 +80,32 @@ pub(super) async fn guarded(State(live): State<Arc<Live>>, request: Request, nex
 }
 
 /// Lets pages of the configured origins read answers. Those of this machine are let in, and read nothing across origins.
-pub(super) fn cross_origin(live: Arc<Live>) -> CorsLayer {
-    let is_configured = move |origin: &HeaderValue, _: &http::request::Parts| {
-        let running = live.now();
-        let allowed = running.config().server.allowed_origins.iter();
-        origin.to_str().is_ok_and(|origin| {
-            allowed.into_iter().any(|allowed| allowed.trim_end_matches('/').eq_ignore_ascii_case(origin))
-        })
+pub(super) async fn cross_origin(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
+    let Some(origin) = configured_origin(request.headers(), &live) else { return next.run(request).await };
+    let wanted = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let is_question = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = if request.method() == Method::OPTIONS && is_question {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
     };
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(is_configured))
-        .allow_methods([http::Method::GET, http::Method::POST])
-        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-        .expose_headers(refusal::EXPOSED.map(http::HeaderName::from_static))
+    let headers = response.headers_mut();
+    if is_question {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        headers.extend(wanted.map(|wanted| (ACCESS_CONTROL_ALLOW_HEADERS, wanted)));
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(refusal::EXPOSED));
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    response
+}
+
+/// The origin of a request, if the operator has named it.
+fn configured_origin(headers: &HeaderMap, live: &Live) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    let running = live.now();
+    let mut allowed = running.config().server.allowed_origins.iter().map(|origin| origin.trim_end_matches('/'));
+    let text = origin.to_str().ok()?;
+    allowed.any(|allowed| allowed.eq_ignore_ascii_case(text)).then(|| origin.clone())
 }

@@ -106,7 +106,7 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
 
 /// Whether other machines can be served: callers prove who they are, or the operator says that they need not.
 fn is_guarded(running: &Running) -> bool {
-    !running.keyring.is_empty() || running.config().server.allow_unauthenticated
+    !running.access.is_open() || running.config().server.allow_unauthenticated
 }
 
 async fn bind(listen: &str, is_guarded: bool) -> Result<TcpListener, String> {
@@ -135,11 +135,18 @@ fn routes(served: Served, stopping: &CancellationToken) -> Router {
         // Reading what will be refused is the dearest way to refuse it.
         .layer(from_fn_with_state(admission.clone(), not_in_vain));
     let watched = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(live));
+    let document = get(caller::protected_resource);
+    let about = Router::new()
+        .route("/.well-known/oauth-protected-resource", document.clone())
+        .route("/.well-known/oauth-protected-resource/{*resource}", document)
+        .with_state(Arc::clone(live));
     let known = asked
         .merge(watched)
         .layer(from_fn_with_state(doorkeeper.clone(), caller::known))
+        // Whoever has no token reads there how to get one.
+        .merge(about)
         // Browsers ask without a key whether they may ask.
-        .layer(guard::cross_origin(Arc::clone(live)))
+        .layer(from_fn_with_state(Arc::clone(live), guard::cross_origin))
         .layer(from_fn_with_state(Arc::clone(live), guard::guarded));
     let open = Router::new().route("/readyz", get(ready)).with_state(served);
     // Health is asked for by address, by machines that know no name.
@@ -173,7 +180,7 @@ async fn ready(State(served): State<Served>, headers: HeaderMap) -> Response {
         (false, false) => (StatusCode::OK, "ready"),
     };
     let mut body = json!({"status": word});
-    if served.doorkeeper.asker(&headers).is_ok() {
+    if served.doorkeeper.asker(&headers).await.is_ok() {
         body["providers"] = health::providers(&served.live.now().gateway);
     }
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()

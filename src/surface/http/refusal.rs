@@ -15,7 +15,7 @@ pub(super) const DROPPED: &str = "x-visiongate-dropped";
 /// What to know about an answer.
 pub(super) const WARNING: &str = "x-visiongate-warning";
 /// Headers that pages of other origins may read.
-pub(super) const EXPOSED: [&str; 4] = [DROPPED, WARNING, "retry-after", "www-authenticate"];
+pub(super) const EXPOSED: &str = "x-visiongate-dropped, x-visiongate-warning, retry-after, www-authenticate";
 /// JSON-RPC's code for a request that cannot be worked with.
 const INVALID_REQUEST: i32 = -32600;
 

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use vision_providers::provider::Provider;
 use vision_providers::testkit::{Play, Received, Scripted, Step, Upstream};
+use visiongate::access::Access;
 use visiongate::assemble::Workshop;
 use visiongate::gateway::Ask;
 use visiongate::intake::Door;
-use visiongate::keys::Keyring;
 use visiongate::layers::cache::{self, Cached, Memory};
 use visiongate::live::{Live, Running};
 use visiongate::metrics::Metrics;
@@ -140,7 +140,7 @@ async fn a_panic_in_one_call_leaves_those_beside_it_alone() {
     let provider: Provider = scripted();
     let running = Running {
         gateway: over(provider),
-        keyring: Keyring::default(),
+        access: Access::default(),
         loaded: visiongate::config::load(None).expect("defaults"),
     };
     let running = Live::with(None, Workshop::new(Supervisor::default()), running);
