@@ -112,7 +112,7 @@ pub(super) fn check_surfaces(config: &Config, faults: &mut Faults<'_>) {
             );
         }
     }
-    for root in &config.intake.roots {
+    for root in super::folders::expanded(&config.intake.roots) {
         if !root.is_absolute() {
             faults.add("intake.roots", format!("{} is not an absolute path", root.display()), None);
         } else if !root.is_dir() {

@@ -20,7 +20,7 @@ use url::Url;
 
 pub use self::faults::Fault;
 pub(crate) use self::faults::nearest;
-pub use self::shape::{Config, KeyConfig, LogFormat, LogLevel, ProviderConfig};
+pub use self::shape::{Config, IntakeConfig, KeyConfig, LogFormat, LogLevel, ProviderConfig};
 use crate::spans::Collector;
 
 /// The shipped configuration, which every operator's file is laid over.
@@ -277,6 +277,12 @@ pub fn collector(loaded: &Loaded) -> Result<Option<Collector>, Vec<Fault>> {
 pub fn child_environment() -> Vec<(String, String)> {
     let names = ["PATH", "TESSDATA_PREFIX", "LANG"];
     names.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect()
+}
+
+/// The Linux inside of Windows that this is, where it is one.
+#[must_use]
+pub fn distribution() -> Option<String> {
+    variable("WSL_DISTRO_NAME")
 }
 
 /// A variable that is set to something.

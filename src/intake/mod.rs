@@ -3,17 +3,19 @@
 //! Nothing here knows a provider; the limits to fit to arrive as data.
 
 mod address;
+mod attachment;
 mod container;
 mod data_uri;
 mod decode;
 pub mod fetch;
 pub mod fit;
+mod lookalike;
 pub mod path;
 mod sniff;
 pub mod source;
+pub mod spelling;
 mod workers;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -24,12 +26,14 @@ use vision_providers::document::Document;
 use vision_providers::request::Part;
 
 use crate::failure::{Code, Failure, Result};
+use crate::intake::attachment::Ways;
 use crate::intake::decode::Header;
 use crate::intake::fetch::{Fetcher, Networks};
 use crate::intake::fit::{Fitted, Region, Wish};
-use crate::intake::path::{PathPolicy, Roots};
+use crate::intake::path::{PathPolicy, Paths, Root};
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
+use crate::intake::spelling::Machine;
 use crate::intake::workers::Workers;
 
 /// Through which door a call came: it decides which files it may name.
@@ -64,9 +68,9 @@ pub struct Settings {
     pub max_pixels: u64,
     pub networks: Networks,
     /// What each guarded door may name.
-    pub stdio_roots: Roots,
-    pub http_roots: Roots,
-    pub home: Option<PathBuf>,
+    pub stdio_roots: Vec<Root>,
+    pub http_roots: Vec<Root>,
+    pub machine: Machine,
     /// Images prepared at once.
     pub threads: usize,
 }
@@ -181,6 +185,9 @@ pub struct Intake {
     settings: Settings,
     fetcher: Fetcher,
     workers: Workers,
+    own_paths: Arc<Paths>,
+    stdio_paths: Arc<Paths>,
+    http_paths: Arc<Paths>,
 }
 
 impl Intake {
@@ -189,7 +196,15 @@ impl Intake {
     pub fn new(settings: Settings) -> Self {
         let fetcher = Fetcher::new(settings.networks, settings.max_bytes);
         let workers = Workers::new(settings.threads);
-        Self { settings, fetcher, workers }
+        let paths = |door, policy| Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door } });
+        Self {
+            fetcher,
+            workers,
+            own_paths: paths(Door::CommandLine, PathPolicy::Own),
+            stdio_paths: paths(Door::Stdio, PathPolicy::Roots(settings.stdio_roots.clone())),
+            http_paths: paths(Door::Http, PathPolicy::Roots(settings.http_roots.clone())),
+            settings,
+        }
     }
 
     /// Opens what a caller named.
@@ -197,18 +212,48 @@ impl Intake {
     /// # Errors
     /// The codes of sources, paths, URLs, data URIs and headers; nothing has been spent.
     pub async fn open(&self, named: &str, door: Door, deadline: Instant) -> Result<Picture> {
+        if let Some(refusal) = attachment::refusal(named, self.paths(door).ways) {
+            return Err(refusal);
+        }
         let source = Source::parse(named)?;
-        let kind = source.kind();
-        let guarded = (kind == "path").then(|| self.policy(door));
-        let bytes = self.read(source, door, deadline).await?;
+        let (kind, largest) = (source.kind(), self.settings.max_bytes);
+        let mut refusal = None;
+        let bytes = match source {
+            Source::Url(url) => self.fetcher.fetch(url, deadline).await?,
+            Source::Data(uri) => {
+                let cost = uri.len() as u64;
+                self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await?
+            }
+            Source::Path(path) => {
+                let paths = Arc::clone(self.paths(door));
+                refusal = paths.refusal_of(&path);
+                let reading = move || paths.read(&path, largest as u64).map(Bytes::from);
+                self.workers.run(deadline, 0, reading).await?
+            }
+            Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await?,
+            Source::Stdin => {
+                return Err(Failure::invalid("`-` means standard input, which only the command line has"));
+            }
+        };
+        self.picture(kind, bytes, refusal, deadline).await
+    }
+
+    /// Tells what the bytes are. What is nothing like an image is refused in these words, if there are any.
+    async fn picture(
+        &self,
+        source: &'static str,
+        bytes: Bytes,
+        refusal: Option<Failure>,
+        deadline: Instant,
+    ) -> Result<Picture> {
         let max_pixels = self.settings.max_pixels;
         let cost = bytes.len() as u64;
         let opening = move || {
-            let content = match recognise(&bytes, guarded.as_ref())? {
+            let content = match recognise(&bytes, refusal)? {
                 Some(format) => Content::Image(Arc::new(decode::open(&bytes, format, max_pixels)?)),
                 None => Content::Document,
             };
-            Ok(Picture { source: kind, bytes, content })
+            Ok(Picture { source, bytes, content })
         };
         self.workers.run(deadline, cost, opening).await
     }
@@ -229,29 +274,11 @@ impl Intake {
         self.workers.run(deadline, memory, fitting).await
     }
 
-    async fn read(&self, source: Source, door: Door, deadline: Instant) -> Result<Bytes> {
-        let largest = self.settings.max_bytes;
-        match source {
-            Source::Url(url) => self.fetcher.fetch(url, deadline).await,
-            Source::Data(uri) => {
-                let cost = uri.len() as u64;
-                self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await
-            }
-            Source::Path(path) => {
-                let (policy, home) = (self.policy(door), self.settings.home.clone());
-                let reading = move || policy.read(&path, home.as_deref(), largest as u64).map(Bytes::from);
-                self.workers.run(deadline, 0, reading).await
-            }
-            Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await,
-            Source::Stdin => Err(Failure::invalid("`-` means standard input, which only the command line has")),
-        }
-    }
-
-    fn policy(&self, door: Door) -> PathPolicy {
+    fn paths(&self, door: Door) -> &Arc<Paths> {
         match door {
-            Door::CommandLine => PathPolicy::Own,
-            Door::Stdio => PathPolicy::Roots(self.settings.stdio_roots.clone()),
-            Door::Http => PathPolicy::Roots(self.settings.http_roots.clone()),
+            Door::CommandLine => &self.own_paths,
+            Door::Stdio => &self.stdio_paths,
+            Door::Http => &self.http_paths,
         }
     }
 }
@@ -275,14 +302,14 @@ fn document(bytes: Bytes, wish: &Wish) -> Result<Ready> {
     Ok(Ready::Document(Document::vouched(bytes)))
 }
 
-/// Tells the format of an image, `None` for a document, or refuses. A file of a guarded folder that is nothing like an image is refused in the words for
-/// a file that is not there.
-fn recognise(bytes: &Bytes, guarded: Option<&PathPolicy>) -> Result<Option<ImageFormat>> {
-    match (sniff::sniff(bytes), guarded) {
+/// Tells the format of an image, `None` for a document, or refuses. A file of a guarded folder that is nothing like an
+/// image is refused in the words for a file that is not there.
+fn recognise(bytes: &Bytes, refusal: Option<Failure>) -> Result<Option<ImageFormat>> {
+    match (sniff::sniff(bytes), refusal) {
         (Sniffed::Image(format), _) => Ok(Some(format)),
         (Sniffed::Document, _) => Ok(None),
         (Sniffed::Other(name), _) => Err(sniff::unsupported(name)),
-        (Sniffed::Unknown, Some(policy @ PathPolicy::Roots(_))) => Err(policy.unsafe_path()),
+        (Sniffed::Unknown, Some(refusal)) => Err(refusal),
         (Sniffed::Unknown, _) if bytes.is_empty() => Err(Failure::invalid("the image is empty: it has no bytes")),
         (Sniffed::Unknown, _) => {
             let message = "this is not an image: its first bytes are those of no image format";

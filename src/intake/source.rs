@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::spelling::{is_on_drive, unwrapped};
 use crate::failure::{Code, Failure, Result};
 
 /// Where an image is said to be. Nothing has been opened yet.
@@ -16,8 +17,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Tells a source by its spelling. Forgives what people and models wrap around paths: spaces, quotes, a leading
-    /// `@`.
+    /// Tells a source by its spelling. Forgives what people and models wrap around paths.
     ///
     /// # Errors
     /// `INVALID_INPUT` when the text cannot name an image.
@@ -33,16 +33,15 @@ impl Source {
         if text.contains('\0') {
             return Err(Failure::invalid("reading the image argument: it holds a NUL character"));
         }
-        match scheme(text) {
+        match scheme(text).as_deref() {
             Some("data") => Ok(Self::Data(text[5..].to_owned())),
-            Some("file") => file_path(text).map(Self::Path),
+            Some("file") => file_path(text).and_then(path),
             Some("http" | "https") => parse_url(text).map(Self::Url),
-            // One letter and a colon is a Windows drive.
-            Some(scheme) if scheme.len() > 1 => {
+            Some(scheme) => {
                 Err(Failure::new(Code::UrlBlocked, format!("images are not taken from `{scheme}:` addresses"))
                     .advise("use an https URL, a path or a data URI"))
             }
-            _ => placeholder(text).unwrap_or_else(|| Ok(Self::Path(text.to_owned()))),
+            None => path(text.to_owned()),
         }
     }
 
@@ -58,23 +57,29 @@ impl Source {
     }
 }
 
-fn unwrapped(text: &str) -> &str {
-    let mut text = text.trim();
-    for quote in ['"', '\'', '`'] {
-        text = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(text).trim();
+fn path(text: String) -> Result<Source> {
+    const LONGEST: usize = 8 << 10;
+    if text.len() > LONGEST {
+        let message = format!("reading the image argument: {} bytes are too long for a path", text.len());
+        let advice = "write base64 as `data:image/png;base64,…`, or better, give a path or an https URL";
+        return Err(Failure::invalid(message).advise(advice));
     }
-    text.strip_prefix('@').unwrap_or(text)
+    Ok(Source::Path(text))
 }
 
-/// A URL scheme in lower case, when the text begins like one.
-fn scheme(text: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 4] = ["data", "file", "http", "https"];
+/// A URL scheme in lower case, when the text begins like one. One letter and a colon are a Windows drive.
+fn scheme(text: &str) -> Option<String> {
+    const LONGEST: usize = 20;
     let (head, rest) = text.split_once(':')?;
-    let valid = head.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) && !head.is_empty();
-    if !valid || (!rest.starts_with("//") && !head.eq_ignore_ascii_case("data")) {
-        return None;
-    }
-    Some(KNOWN.into_iter().find(|known| head.eq_ignore_ascii_case(known)).unwrap_or("other"))
+    let is_scheme =
+        (2..=LONGEST).contains(&head.len()) && head.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = is_scheme.then(|| head.to_ascii_lowercase())?;
+    let is_address = match scheme.as_str() {
+        "data" => true,
+        "file" => rest.starts_with('/'),
+        _ => rest.starts_with("//"),
+    };
+    is_address.then_some(scheme)
 }
 
 fn parse_url(text: &str) -> Result<Url> {
@@ -82,23 +87,24 @@ fn parse_url(text: &str) -> Result<Url> {
 }
 
 fn file_path(text: &str) -> Result<String> {
-    let url = parse_url(text)?;
-    let local = url.host_str().is_none_or(|host| host.is_empty() || host == "localhost");
-    let path = url.to_file_path().ok().filter(|_| local).and_then(|path| path.into_os_string().into_string().ok());
-    path.ok_or_else(|| {
+    let rest = text.get("file://".len()..).unwrap_or_default();
+    // No URI, but models write it.
+    if ["~/", "./", "../", "$HOME/"].iter().any(|head| rest.starts_with(head)) {
+        return Ok(rest.to_owned());
+    }
+    // What begins a query or a fragment elsewhere is a part of the name here, and seldom escaped.
+    let url = parse_url(&text.replace('?', "%3F").replace('#', "%23"))?;
+    let host = url.host_str().unwrap_or_default();
+    // What Windows calls the files of the Linux inside of it.
+    if ["wsl.localhost", "wsl$"].contains(&host) {
+        return Ok(format!("//{host}{}", url.path()));
+    }
+    let path = url.to_file_path().ok().filter(|_| host.is_empty() || host == "localhost");
+    let path = path.and_then(|path| path.into_os_string().into_string().ok()).filter(|path| !path.contains('\0'));
+    let on_drive = |path: &String| path.strip_prefix('/').filter(|path| is_on_drive(path)).map(str::to_owned);
+    path.map(|path| on_drive(&path).unwrap_or(path)).ok_or_else(|| {
         Failure::new(Code::UnsafePath, "reading the image's file: URI: it names no path of this machine")
             .advise("write it as file:///absolute/path")
-    })
-}
-
-/// `[Image #1]` is how chat programs show an attachment to their model. It is not a path, and models pass it on.
-fn placeholder(text: &str) -> Option<Result<Source>> {
-    let lower = text.to_lowercase();
-    let bracketed = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))?;
-    let said = ["image", "screenshot", "unsupported image", "attachment"];
-    said.iter().any(|word| bracketed.starts_with(word)).then(|| {
-        Err(Failure::invalid(format!("{text} is a placeholder for an attachment, not the image itself"))
-            .advise("attachments of a chat do not reach tools: ask the user for the image's file path or https URL"))
     })
 }
 
@@ -116,9 +122,22 @@ mod tests {
         check("@/tmp/a.png", path("/tmp/a.png"));
         check("file:///tmp/a%20b.png", path("/tmp/a b.png"));
         check("file://localhost/tmp/a.png", path("/tmp/a.png"));
+        check("file:/tmp/a.png", path("/tmp/a.png"));
+        check("file:///tmp/a #1?.png", path("/tmp/a #1?.png"));
+        check("file:///tmp/a%2520b.png", path("/tmp/a%20b.png"));
+        check("file:notes.png", path("file:notes.png"));
+        check("C://shots/a.png", path("C://shots/a.png"));
+        check("FILE:///tmp/a.png", path("/tmp/a.png"));
+        check("<file:///tmp/a.png>", path("/tmp/a.png"));
+        check("file://~/a b.png", path("~/a b.png"));
+        check("file://./a.png", path("./a.png"));
+        check("file://wsl.localhost/Ubuntu/a.png", path("//wsl.localhost/Ubuntu/a.png"));
+        check("![shot](https://example.org/a.png)", Source::Url("https://example.org/a.png".parse().expect("a URL")));
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
         check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA".into()));
+        #[cfg(unix)]
+        check("file:///C:/a%20b.png", path("C:/a b.png"));
         check("HTTPS://Example.org/a.png", Source::Url("https://example.org/a.png".parse().expect("a URL")));
     }
 
@@ -134,6 +153,7 @@ mod tests {
         check("gopher://example.org/", "URL_BLOCKED");
         check("file://server/share/a.png", "UNSAFE_PATH");
         check("https://", "INVALID_INPUT");
-        check("[Image #1]", "INVALID_INPUT");
+        check("file:///tmp/a%00.png", "UNSAFE_PATH");
+        check(&"x".repeat(10_000), "INVALID_INPUT");
     }
 }

@@ -200,3 +200,10 @@ async fn a_value_of_several_forms_is_told_what_the_form_that_was_meant_lacks() {
     let tags = faults("[[routes]]\nuse = [\"local\"]\ntags = [\"eu\"]\n[providers.openai]\ntags = [\"local\"]\n");
     assert_eq!((tags.len(), tags[0].message.as_str()), (2, "`local` cannot be given"));
 }
+
+#[test]
+fn folders_of_images_may_begin_at_home() {
+    assert_eq!(faults("[intake]\nroots = [\"~\"]\n"), []);
+    let wrong = faults("[intake]\nroots = [\"~/no/such/folder\"]\n");
+    assert!(wrong[0].to_string().contains("`intake.roots`: there is no folder /"), "{wrong:?}");
+}

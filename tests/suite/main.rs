@@ -7,6 +7,7 @@ mod config;
 mod faults;
 mod gateway;
 mod http;
+mod inputs;
 mod intake;
 mod layers;
 mod mcp;
