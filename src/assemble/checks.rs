@@ -119,4 +119,10 @@ pub(super) fn check_surfaces(config: &Config, faults: &mut Faults<'_>) {
             faults.add("intake.roots", format!("there is no folder {}", root.display()), None);
         }
     }
+    // Folders of screenshots are made by the first one: what is missing today is no fault.
+    for folder in super::folders::latest(&config.intake) {
+        if !folder.is_absolute() {
+            faults.add("intake.latest", format!("{} is not an absolute path", folder.display()), None);
+        }
+    }
 }

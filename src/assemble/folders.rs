@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, IntakeConfig};
 use crate::intake::path::{Hidden, Root};
 use crate::intake::spelling::{Drives, Machine};
+use crate::router::rules::OneOf;
 
 /// What relative paths, `~` and drive letters mean here.
 pub(super) fn machine() -> Machine {
@@ -35,6 +36,12 @@ pub(super) fn usual_roots() -> Vec<Root> {
     let own = [std::env::current_dir().ok(), home.clone()].into_iter().flatten();
     let own = own.filter(|folder| is_somebodys(folder, home.as_ref()));
     own.flat_map(|root| spellings(&root, Hidden::Refused)).collect()
+}
+
+/// The folders of `latest`.
+pub(super) fn latest(intake: &IntakeConfig) -> Vec<PathBuf> {
+    let folders = intake.latest.iter().flat_map(OneOf::values).filter(|folder| !folder.trim().is_empty());
+    expanded(&folders.map(PathBuf::from).collect::<Vec<_>>())
 }
 
 /// Folders with the home folder in place of `~`.

@@ -13,6 +13,8 @@ use crate::intake::Door;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ways {
     pub(super) door: Door,
+    /// Whether `latest` is understood there.
+    pub(super) latest: bool,
 }
 
 impl Ways {
@@ -30,6 +32,9 @@ impl Ways {
         let mut requests = vec!["for an https URL of it"];
         if self.door == Door::Http {
             requests.push("to upload it with `POST /v1/images`, and give the handle that comes back");
+        }
+        if self.latest {
+            requests.push("to take a screenshot of it, and give `latest` then");
         }
         requests.join(", or ")
     }
@@ -151,7 +156,7 @@ mod tests {
     use super::*;
 
     fn ways(door: Door) -> Ways {
-        Ways { door }
+        Ways { door, latest: false }
     }
 
     #[test]
@@ -197,7 +202,9 @@ mod tests {
     #[test]
     fn advice_fits_the_door() {
         assert!(ways(Door::Http).advice().contains("POST /v1/images"));
-        assert!(!ways(Door::Stdio).advice().contains("POST"));
+        assert!(!ways(Door::Stdio).advice().contains("latest"));
+        let all = Ways { door: Door::Stdio, latest: true };
+        assert!(all.advice().contains("`latest`"));
     }
 
     #[test]

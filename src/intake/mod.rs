@@ -9,6 +9,7 @@ mod data_uri;
 mod decode;
 pub mod fetch;
 pub mod fit;
+mod latest;
 mod lookalike;
 pub mod path;
 mod sniff;
@@ -16,6 +17,7 @@ pub mod source;
 pub mod spelling;
 mod workers;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub stdio_roots: Vec<Root>,
     pub http_roots: Vec<Root>,
     pub machine: Machine,
+    /// The folders of `latest`.
+    pub latest: Vec<PathBuf>,
     /// Images prepared at once.
     pub threads: usize,
 }
@@ -81,6 +85,8 @@ pub struct Picture {
     source: &'static str,
     bytes: Bytes,
     content: Content,
+    /// What a caller should know of where it came from.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -112,7 +118,7 @@ impl Ready {
 }
 
 impl Picture {
-    /// The kind of source: `path`, `url`, `data` or `stdin`.
+    /// The kind of source: `path`, `url`, `data`, `stdin` or `latest`.
     #[must_use]
     pub fn source(&self) -> &'static str {
         self.source
@@ -167,7 +173,7 @@ impl Picture {
     /// What a caller should know about the file although it can be used.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notes.clone();
         let Content::Image(header) = &self.content else { return warnings };
         if !header.container.whole {
             warnings.push("the image file is cut short: parts of the picture are missing".into());
@@ -176,6 +182,18 @@ impl Picture {
             warnings.push("the file holds more than one picture: only the first frame or page was looked at".into());
         }
         warnings
+    }
+
+    fn is_whole(&self) -> bool {
+        match &self.content {
+            Content::Image(header) => header.container.whole,
+            Content::Document => true,
+        }
+    }
+
+    fn noting(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
     }
 }
 
@@ -196,7 +214,10 @@ impl Intake {
     pub fn new(settings: Settings) -> Self {
         let fetcher = Fetcher::new(settings.networks, settings.max_bytes);
         let workers = Workers::new(settings.threads);
-        let paths = |door, policy| Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door } });
+        let paths = |door, policy| {
+            let latest = door != Door::Http && !settings.latest.is_empty();
+            Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door, latest } })
+        };
         Self {
             fetcher,
             workers,
@@ -230,6 +251,7 @@ impl Intake {
                 let reading = move || paths.read(&path, largest as u64).map(Bytes::from);
                 self.workers.run(deadline, 0, reading).await?
             }
+            Source::Latest(rank) => return self.open_latest(rank, door, deadline).await,
             Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await?,
             Source::Stdin => {
                 return Err(Failure::invalid("`-` means standard input, which only the command line has"));
@@ -253,7 +275,7 @@ impl Intake {
                 Some(format) => Content::Image(Arc::new(decode::open(&bytes, format, max_pixels)?)),
                 None => Content::Document,
             };
-            Ok(Picture { source, bytes, content })
+            Ok(Picture { source, bytes, content, notes: Vec::new() })
         };
         self.workers.run(deadline, cost, opening).await
     }

@@ -14,10 +14,13 @@ pub enum Source {
     /// The part of a data URI behind `data:`, whole.
     Data(String),
     Stdin,
+    /// The newest image of the folders that are kept for it; or the second newest, and so on.
+    Latest(usize),
 }
 
 impl Source {
-    /// Tells a source by its spelling. Forgives what people and models wrap around paths.
+    /// Tells a source by its spelling. Forgives what people and models wrap around paths. A file that is called
+    /// `latest` is named by `./latest`, as one that is called `-` is by `./-`.
     ///
     /// # Errors
     /// `INVALID_INPUT` when the text cannot name an image.
@@ -32,6 +35,9 @@ impl Source {
         }
         if text.contains('\0') {
             return Err(Failure::invalid("reading the image argument: it holds a NUL character"));
+        }
+        if let Some(rank) = latest(text) {
+            return rank.map(Self::Latest);
         }
         match scheme(text).as_deref() {
             Some("data") => Ok(Self::Data(text[5..].to_owned())),
@@ -53,6 +59,7 @@ impl Source {
             Self::Url(_) => "url",
             Self::Data(_) => "data",
             Self::Stdin => "stdin",
+            Self::Latest(_) => "latest",
         }
     }
 }
@@ -65,6 +72,17 @@ fn path(text: String) -> Result<Source> {
         return Err(Failure::invalid(message).advise(advice));
     }
     Ok(Source::Path(text))
+}
+
+/// `latest`, or `latest:2` for the one before it.
+fn latest(text: &str) -> Option<Result<usize>> {
+    const OLDEST: usize = 10;
+    let (word, rank) = text.split_once(':').unwrap_or((text, "1"));
+    if !word.eq_ignore_ascii_case("latest") || !rank.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let rank = rank.parse().ok().filter(|rank| (1..=OLDEST).contains(rank));
+    Some(rank.ok_or_else(|| Failure::invalid(format!("reading `latest:N`: N is a number from 1 to {OLDEST}"))))
 }
 
 /// A URL scheme in lower case, when the text begins like one. One letter and a colon are a Windows drive.
@@ -135,6 +153,11 @@ mod tests {
         check("![shot](https://example.org/a.png)", Source::Url("https://example.org/a.png".parse().expect("a URL")));
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
+        check("latest", Source::Latest(1));
+        check("latest:2", Source::Latest(2));
+        check("./latest", path("./latest"));
+        check("latest: final.png", path("latest: final.png"));
+        check("latest.png", path("latest.png"));
         check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA".into()));
         #[cfg(unix)]
         check("file:///C:/a%20b.png", path("C:/a b.png"));
@@ -155,5 +178,8 @@ mod tests {
         check("https://", "INVALID_INPUT");
         check("file:///tmp/a%00.png", "UNSAFE_PATH");
         check(&"x".repeat(10_000), "INVALID_INPUT");
+        check("latest:0", "INVALID_INPUT");
+        check("latest:99999999999999999999999", "INVALID_INPUT");
+        check("latest:", "INVALID_INPUT");
     }
 }

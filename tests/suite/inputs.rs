@@ -1,9 +1,9 @@
-//! Images of this machine as people and models write them: every spelling of a path; and what none of them must ever open or give away.
+//! Images of this machine as people and models write them: every spelling of a path, and the newest screenshot; and what none of them must ever open or give away.
 
 use std::fs::File;
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use tokio::time::Instant;
@@ -36,6 +36,7 @@ fn lab() -> Lab {
         stdio_roots: vec![Root { path: home.clone(), hidden: Hidden::Refused }],
         http_roots: Vec::new(),
         machine,
+        latest: vec![home.join("shots")],
         threads: 2,
     };
     Lab { _folder: folder, home, settings }
@@ -46,6 +47,14 @@ impl Lab {
         let path = self.home.join(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
         std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// A file that was changed this many seconds ago.
+    fn save_aged(&self, name: &str, bytes: &[u8], age: u64) -> PathBuf {
+        let path = self.save(name, bytes);
+        let then = SystemTime::now() - Duration::from_secs(age);
+        File::options().write(true).open(&path).and_then(|file| file.set_modified(then)).expect("a date");
         path
     }
 
@@ -60,6 +69,12 @@ impl Lab {
 
     async fn refusal(&self, named: &str, door: Door) -> Failure {
         self.open(named, door).await.expect_err(named)
+    }
+
+    async fn latest(&self) -> (Option<(u32, u32)>, String) {
+        let picture = self.open("latest", Door::Stdio).await.expect("a picture");
+        assert_eq!(picture.source(), "latest");
+        (picture.size(), picture.warnings().join("; "))
     }
 }
 
@@ -269,17 +284,20 @@ async fn hostile_names_end_in_a_short_refusal() {
 
 #[tokio::test]
 async fn folders_of_any_size_are_looked_at_within_bounds() {
-    let lab = lab();
+    let mut lab = lab();
     let crowd = lab.home.join("crowd");
     std::fs::create_dir_all(&crowd).expect("a folder");
     for index in 0..100_000 {
         File::create(crowd.join(format!("{index}.txt"))).expect("a file");
     }
     lab.save("crowd/a\u{202f}b.png", &png(30));
+    lab.settings.latest = vec![crowd];
     for door in [Door::CommandLine, Door::Stdio] {
         let began = Instant::now();
         assert_eq!(lab.open("~/crowd/a\u{202f}b.png", door).await.expect("by its name").size(), Some((30, 40)));
         lab.refusal("~/crowd/a b.png", door).await;
+        let failure = lab.refusal("latest", door).await;
+        assert!(failure.message.contains("too many files"), "{}", words(&failure));
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
 }
@@ -291,9 +309,9 @@ async fn what_stands_for_an_attachment_says_what_to_ask_for() {
         let at = async |door| words(&lab.refusal(named, door).await);
         let stdio = at(Door::Stdio).await;
         assert!(stdio.starts_with("INVALID_INPUT") && stdio.contains("do not reach tools"), "{stdio}");
-        assert!(stdio.contains("absolute path"), "{stdio}");
+        assert!(stdio.contains("absolute path") && stdio.contains("`latest`"), "{stdio}");
         let http = at(Door::Http).await;
-        assert!(http.contains("POST /v1/images"), "{http}");
+        assert!(http.contains("POST /v1/images") && !http.contains("latest"), "{http}");
     }
     for named in ["/mnt/data/a.png", "/home/user/uploads/a.png", "image.png", "/path/to/image.png"] {
         for door in [Door::CommandLine, Door::Stdio, Door::Http] {
@@ -313,4 +331,92 @@ async fn what_stands_for_an_attachment_says_what_to_ask_for() {
     // A working directory that is not allowed is not named.
     lab.settings.machine.working_directory = Some("/some/where".into());
     assert!(!words(&lab.refusal("nil.png", Door::Stdio).await).contains("/some/where"));
+}
+
+#[tokio::test]
+async fn latest_is_the_newest_image_and_says_which() {
+    let mut lab = lab();
+    lab.save_aged("shots/old.png", &png(30), 7200);
+    let new = lab.save_aged("shots/new", &png(31), 125);
+    lab.save_aged("shots/notes.png", b"no image, whatever it is called", 60);
+    lab.save_aged("shots/.half.png", &png(32), 30);
+    lab.save_aged("shots/sub/newer.png", &png(33), 20);
+    lab.save_aged("shots/page.html", b"<!doctype html><html></html>", 10);
+    let (size, warnings) = lab.latest().await;
+    assert_eq!(size, Some((31, 40)), "{warnings}");
+    assert!(warnings.contains(&format!("`latest` is {}, changed 2m", new.display())), "{warnings}");
+    assert_eq!(lab.open("latest:2", Door::Stdio).await.expect("the one before").size(), Some((30, 40)));
+    assert!(lab.refusal("latest:3", Door::Stdio).await.message.contains("no image"));
+    assert_eq!(lab.open("Latest", Door::CommandLine).await.expect("the person's own").size(), Some((31, 40)));
+    let drop = lab.save_aged("drop/a.png", &png(34), 90);
+    lab.settings.latest.insert(0, drop.parent().expect("a folder").into());
+    lab.settings.latest.push("/no/such/folder".into());
+    assert_eq!(lab.latest().await.0, Some((34, 40)));
+}
+
+#[tokio::test]
+async fn latest_is_for_this_machine_and_for_folders_that_somebody_named() {
+    let mut lab = lab();
+    lab.save_aged("shots/a.png", &png(30), 60);
+    let http = lab.refusal("latest", Door::Http).await;
+    assert!(http.message.contains("not given over HTTP") && !words(&http).contains(lab.home()), "{}", words(&http));
+    lab.settings.latest = vec![lab.home.join("nowhere")];
+    assert!(lab.refusal("latest", Door::Stdio).await.message.contains("nowhere"));
+    lab.settings.latest = vec![lab.home.join("empty")];
+    std::fs::create_dir(lab.home.join("empty")).expect("a folder");
+    assert!(lab.refusal("latest", Door::Stdio).await.message.contains("no image for `latest`"));
+    lab.settings.latest = Vec::new();
+    let failure = lab.refusal("latest", Door::CommandLine).await;
+    assert!(words(&failure).contains("set `intake.latest`"), "{}", words(&failure));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn latest_follows_no_link_and_waits_for_no_pipe() {
+    let lab = lab();
+    lab.save_aged("shots/mine.png", &png(30), 60);
+    let outside = lab.save_aged("elsewhere.png", &png(31), 10);
+    std::os::unix::fs::symlink(&outside, lab.home.join("shots/link.png")).expect("a link");
+    let pipe = lab.home.join("shots/x.png");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs").success());
+    std::os::unix::fs::symlink("mine.png", lab.home.join("shots/near.png")).expect("a link");
+    let (size, warnings) = lab.latest().await;
+    assert!(size == Some((30, 40)) && warnings.contains("mine.png"), "{warnings}");
+    for door in [Door::CommandLine, Door::Stdio] {
+        lab.refusal("x.png", door).await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_read_is_not_replaced_by_an_older_one() {
+    let lab = lab();
+    lab.save_aged("shots/old.png", &png(30), 600);
+    lab.save_aged("shots/photo.heic", b"\0\0\0\x18ftypheic\0\0\0\0", 60);
+    let failure = lab.refusal("latest", Door::Stdio).await;
+    assert_eq!(failure.code.name(), "UNSUPPORTED_FORMAT");
+    assert!(failure.message.contains("photo.heic"), "{}", words(&failure));
+    lab.save_aged("shots/huge.png", &[png(30), vec![0; 2_000_001]].concat(), 30);
+    let failure = lab.refusal("latest", Door::Stdio).await;
+    assert_eq!(failure.code.name(), "IMAGE_TOO_LARGE");
+    assert!(failure.message.contains("huge.png"), "{}", words(&failure));
+}
+
+#[tokio::test]
+async fn a_screenshot_that_is_still_being_written_is_waited_for() {
+    let lab = lab();
+    lab.save_aged("shots/old.png", &png(30), 600);
+    let whole = png(300);
+    for begun in [0, whole.len() / 2] {
+        let path = lab.save("shots/new.png", &whole[..begun]);
+        let writing = async {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            std::fs::write(&path, &whole).expect("a file");
+        };
+        let ((size, warnings), ()) = tokio::join!(lab.latest(), writing);
+        assert_eq!(size, Some((300, 40)), "{begun} bytes first: {warnings}");
+        assert!(!warnings.contains("cut short"), "{warnings}");
+    }
+    // One that nobody finishes is taken as it is, and said to be.
+    lab.save_aged("shots/new.png", &whole[..whole.len() / 2], 60);
+    assert!(lab.latest().await.1.contains("cut short"));
 }
