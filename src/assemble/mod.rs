@@ -401,6 +401,7 @@ fn intake_settings(config: &Config) -> intake::Settings {
         stdio_roots: if roots.is_empty() { folders::usual_roots() } else { roots.clone() },
         http_roots: roots,
         machine: folders::machine(),
+        clipboard: config.intake.clipboard,
         latest: folders::latest(&config.intake),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     }

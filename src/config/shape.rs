@@ -154,6 +154,9 @@ pub struct ServerConfig {
 pub struct IntakeConfig {
     /// Folders that image paths may come from, over MCP and HTTP.
     pub roots: Vec<PathBuf>,
+    /// Whether MCP clients on this machine may have the image that was copied last.
+    #[serde(default)]
+    pub clipboard: bool,
     /// The folders whose newest image `latest` is, not over HTTP.
     pub latest: Option<OneOf>,
     pub allow_private_networks: bool,

@@ -13,7 +13,8 @@ use crate::intake::Door;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ways {
     pub(super) door: Door,
-    /// Whether `latest` is understood there.
+    /// Whether `clipboard` and `latest` are understood there.
+    pub(super) clipboard: bool,
     pub(super) latest: bool,
 }
 
@@ -32,6 +33,9 @@ impl Ways {
         let mut requests = vec!["for an https URL of it"];
         if self.door == Door::Http {
             requests.push("to upload it with `POST /v1/images`, and give the handle that comes back");
+        }
+        if self.clipboard {
+            requests.push("to copy it, and give `clipboard` then");
         }
         if self.latest {
             requests.push("to take a screenshot of it, and give `latest` then");
@@ -156,7 +160,7 @@ mod tests {
     use super::*;
 
     fn ways(door: Door) -> Ways {
-        Ways { door, latest: false }
+        Ways { door, clipboard: false, latest: false }
     }
 
     #[test]
@@ -202,9 +206,9 @@ mod tests {
     #[test]
     fn advice_fits_the_door() {
         assert!(ways(Door::Http).advice().contains("POST /v1/images"));
-        assert!(!ways(Door::Stdio).advice().contains("latest"));
-        let all = Ways { door: Door::Stdio, latest: true };
-        assert!(all.advice().contains("`latest`"));
+        assert!(!ways(Door::Stdio).advice().contains("clipboard"));
+        let all = Ways { door: Door::Stdio, clipboard: true, latest: true };
+        assert!(all.advice().contains("`clipboard`") && all.advice().contains("`latest`"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod address;
 mod attachment;
+mod clipboard;
 mod container;
 mod data_uri;
 mod decode;
@@ -29,6 +30,7 @@ use vision_providers::request::Part;
 
 use crate::failure::{Code, Failure, Result};
 use crate::intake::attachment::Ways;
+use crate::intake::clipboard::Clipboard;
 use crate::intake::decode::Header;
 use crate::intake::fetch::{Fetcher, Networks};
 use crate::intake::fit::{Fitted, Region, Wish};
@@ -73,6 +75,8 @@ pub struct Settings {
     pub stdio_roots: Vec<Root>,
     pub http_roots: Vec<Root>,
     pub machine: Machine,
+    /// Whether programs on this machine may have what was copied; the person's own command may.
+    pub clipboard: bool,
     /// The folders of `latest`.
     pub latest: Vec<PathBuf>,
     /// Images prepared at once.
@@ -118,7 +122,7 @@ impl Ready {
 }
 
 impl Picture {
-    /// The kind of source: `path`, `url`, `data`, `stdin` or `latest`.
+    /// The kind of source: `path`, `url`, `data`, `stdin`, `clipboard` or `latest`.
     #[must_use]
     pub fn source(&self) -> &'static str {
         self.source
@@ -203,6 +207,7 @@ pub struct Intake {
     settings: Settings,
     fetcher: Fetcher,
     workers: Workers,
+    clipboard: Clipboard,
     own_paths: Arc<Paths>,
     stdio_paths: Arc<Paths>,
     http_paths: Arc<Paths>,
@@ -215,12 +220,14 @@ impl Intake {
         let fetcher = Fetcher::new(settings.networks, settings.max_bytes);
         let workers = Workers::new(settings.threads);
         let paths = |door, policy| {
-            let latest = door != Door::Http && !settings.latest.is_empty();
-            Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door, latest } })
+            let is_here = door != Door::Http;
+            let (clipboard, latest) = (is_here && settings.clipboard, is_here && !settings.latest.is_empty());
+            Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door, clipboard, latest } })
         };
         Self {
             fetcher,
             workers,
+            clipboard: Clipboard::default(),
             own_paths: paths(Door::CommandLine, PathPolicy::Own),
             stdio_paths: paths(Door::Stdio, PathPolicy::Roots(settings.stdio_roots.clone())),
             http_paths: paths(Door::Http, PathPolicy::Roots(settings.http_roots.clone())),
@@ -251,6 +258,7 @@ impl Intake {
                 let reading = move || paths.read(&path, largest as u64).map(Bytes::from);
                 self.workers.run(deadline, 0, reading).await?
             }
+            Source::Clipboard => return self.open_clipboard(door, deadline).await,
             Source::Latest(rank) => return self.open_latest(rank, door, deadline).await,
             Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await?,
             Source::Stdin => {

@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn paths(policy: PathPolicy, machine: Machine) -> Paths {
-        Paths { policy, machine, ways: Ways { door: Door::Stdio, latest: false } }
+        Paths { policy, machine, ways: Ways { door: Door::Stdio, clipboard: false, latest: false } }
     }
 
     fn lab(hidden: Hidden) -> Lab {

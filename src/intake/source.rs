@@ -14,13 +14,15 @@ pub enum Source {
     /// The part of a data URI behind `data:`, whole.
     Data(String),
     Stdin,
+    /// The image, or the file, that was copied last on this machine.
+    Clipboard,
     /// The newest image of the folders that are kept for it; or the second newest, and so on.
     Latest(usize),
 }
 
 impl Source {
     /// Tells a source by its spelling. Forgives what people and models wrap around paths. A file that is called
-    /// `latest` is named by `./latest`, as one that is called `-` is by `./-`.
+    /// `clipboard` or `latest` is named by `./clipboard`, as one that is called `-` is by `./-`.
     ///
     /// # Errors
     /// `INVALID_INPUT` when the text cannot name an image.
@@ -35,6 +37,9 @@ impl Source {
         }
         if text.contains('\0') {
             return Err(Failure::invalid("reading the image argument: it holds a NUL character"));
+        }
+        if text.eq_ignore_ascii_case("clipboard") {
+            return Ok(Self::Clipboard);
         }
         if let Some(rank) = latest(text) {
             return rank.map(Self::Latest);
@@ -59,6 +64,7 @@ impl Source {
             Self::Url(_) => "url",
             Self::Data(_) => "data",
             Self::Stdin => "stdin",
+            Self::Clipboard => "clipboard",
             Self::Latest(_) => "latest",
         }
     }
@@ -153,6 +159,10 @@ mod tests {
         check("![shot](https://example.org/a.png)", Source::Url("https://example.org/a.png".parse().expect("a URL")));
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
+        check("clipboard", Source::Clipboard);
+        check("\"Clipboard\"", Source::Clipboard);
+        check("./clipboard", path("./clipboard"));
+        check("clipboard.png", path("clipboard.png"));
         check("latest", Source::Latest(1));
         check("latest:2", Source::Latest(2));
         check("./latest", path("./latest"));

@@ -203,7 +203,7 @@ async fn a_value_of_several_forms_is_told_what_the_form_that_was_meant_lacks() {
 
 #[test]
 fn folders_of_images_are_one_or_several_and_may_begin_at_home() {
-    assert_eq!(faults("[intake]\nlatest = \"~/Pictures\"\n"), []);
+    assert_eq!(faults("[intake]\nlatest = \"~/Pictures\"\nclipboard = true\n"), []);
     assert_eq!(faults("[intake]\nlatest = [\"~/no/such/folder\", \"/tmp\"]\nroots = [\"~\"]\n"), []);
     let wrong = faults("[intake]\nlatest = [\"/tmp\", \"shots\", \"~you/shots\"]\nroots = [\"~/no/such/folder\"]\n");
     let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");

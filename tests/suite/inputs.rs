@@ -1,4 +1,5 @@
-//! Images of this machine as people and models write them: every spelling of a path, and the newest screenshot; and what none of them must ever open or give away.
+//! Images of this machine as people and models write them: every spelling of a path, the clipboard, and the newest
+//! screenshot; and what none of them must ever open or give away.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -36,6 +37,7 @@ fn lab() -> Lab {
         stdio_roots: vec![Root { path: home.clone(), hidden: Hidden::Refused }],
         http_roots: Vec::new(),
         machine,
+        clipboard: false,
         latest: vec![home.join("shots")],
         threads: 2,
     };
@@ -305,13 +307,17 @@ async fn folders_of_any_size_are_looked_at_within_bounds() {
 #[tokio::test]
 async fn what_stands_for_an_attachment_says_what_to_ask_for() {
     let mut lab = lab();
+    lab.settings.clipboard = true;
     for named in ["[Image #1]", "<image>", "sandbox:/mnt/data/a.png", "attachment://a.png", "blob:https://x/1"] {
         let at = async |door| words(&lab.refusal(named, door).await);
         let stdio = at(Door::Stdio).await;
         assert!(stdio.starts_with("INVALID_INPUT") && stdio.contains("do not reach tools"), "{stdio}");
-        assert!(stdio.contains("absolute path") && stdio.contains("`latest`"), "{stdio}");
+        assert!(
+            stdio.contains("absolute path") && stdio.contains("`clipboard`") && stdio.contains("`latest`"),
+            "{stdio}"
+        );
         let http = at(Door::Http).await;
-        assert!(http.contains("POST /v1/images") && !http.contains("latest"), "{http}");
+        assert!(http.contains("POST /v1/images") && !http.contains("clipboard"), "{http}");
     }
     for named in ["/mnt/data/a.png", "/home/user/uploads/a.png", "image.png", "/path/to/image.png"] {
         for door in [Door::CommandLine, Door::Stdio, Door::Http] {
@@ -419,4 +425,15 @@ async fn a_screenshot_that_is_still_being_written_is_waited_for() {
     // One that nobody finishes is taken as it is, and said to be.
     lab.save_aged("shots/new.png", &whole[..whole.len() / 2], 60);
     assert!(lab.latest().await.1.contains("cut short"));
+}
+
+#[tokio::test]
+async fn the_clipboard_is_for_those_who_were_let() {
+    let lab = lab();
+    let stdio = lab.refusal("clipboard", Door::Stdio).await;
+    assert_eq!(stdio.code.name(), "INVALID_INPUT");
+    assert!(words(&stdio).contains("`clipboard = true` under `[intake]`"), "{}", words(&stdio));
+    let http = Lab { settings: Settings { clipboard: true, ..lab.settings.clone() }, ..lab };
+    let failure = http.refusal("clipboard", Door::Http).await;
+    assert!(failure.message.contains("not given over HTTP"), "{}", words(&failure));
 }

@@ -29,6 +29,7 @@ fn intake(networks: Networks, roots: Vec<Root>) -> Intake {
         stdio_roots: roots,
         http_roots: Vec::new(),
         machine: Machine::default(),
+        clipboard: false,
         latest: Vec::new(),
         threads: 2,
     })

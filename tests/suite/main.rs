@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod cli;
+mod clipboard;
 mod config;
 mod faults;
 mod gateway;
