@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 use vision_providers::request::Caller;
 
-use crate::intake::path::Roots;
+use crate::intake::path::Root;
 use crate::keys::Keyring;
 use crate::oauth::{Identifier, Rejection, Verifier};
 use crate::rights::{Pace, Rights};
@@ -46,7 +46,7 @@ struct Paces {
 pub struct Admitted {
     pub caller: Caller,
     pub rights: Arc<Rights>,
-    pub roots: Option<Arc<Roots>>,
+    pub roots: Option<Arc<[Root]>>,
 }
 
 /// Why somebody is not let in.

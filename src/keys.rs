@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use vision_providers::request::Caller;
 
 use crate::failure::{Code, Failure, Result};
-use crate::intake::path::Roots;
+use crate::intake::path::Root;
 use crate::rights::Rights;
 
 /// What every key begins with.
@@ -27,7 +27,7 @@ pub struct Key {
     digest: blake3::Hash,
     pub rights: Arc<Rights>,
     /// Folders that images may come from, in place of everybody's.
-    pub roots: Option<Arc<Roots>>,
+    pub roots: Option<Arc<[Root]>>,
 }
 
 /// All keys of a configuration.
@@ -37,8 +37,8 @@ pub struct Keyring(Arc<[Key]>);
 impl Key {
     /// A key of this name and digest.
     #[must_use]
-    pub fn new(name: &str, digest: blake3::Hash, rights: Rights, roots: Option<Roots>) -> Self {
-        Self { name: name.into(), digest, rights: Arc::new(rights), roots: roots.map(Arc::new) }
+    pub fn new(name: &str, digest: blake3::Hash, rights: Rights, roots: Option<Vec<Root>>) -> Self {
+        Self { name: name.into(), digest, rights: Arc::new(rights), roots: roots.map(Into::into) }
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use url::Url;
 
 use super::checks::Faults;
-use super::{Kept, Part, kept, spellings};
+use super::folders::{expanded, spellings};
+use super::{Kept, Part, kept};
 use crate::access::Bearers;
 use crate::config::{Config, OauthConfig};
-use crate::intake::path::{Hidden, Roots};
+use crate::intake::path::{Hidden, Root};
 use crate::keys::{self, Key, Keyring};
 use crate::oauth::{Identifier, Settings, Verifier};
 use crate::rights::{Pace, Rights};
@@ -105,10 +106,10 @@ fn settings(oauth: &OauthConfig, config: &Config, faults: &mut Faults<'_>) -> Op
     wrong.is_empty().then_some((settings, resource))
 }
 
-fn folders(roots: &[PathBuf], key: &str, faults: &mut Faults<'_>) -> Roots {
+fn folders(roots: &[PathBuf], key: &str, faults: &mut Faults<'_>) -> Vec<Root> {
+    let roots = expanded(roots);
     for root in roots.iter().filter(|root| !root.is_absolute() || !root.is_dir()) {
         faults.add(key, format!("{} is not the absolute path of a folder", root.display()), None);
     }
-    let roots = roots.iter().flat_map(|root| spellings(root, Hidden::Allowed)).collect();
-    Roots { working_directory: None, home: None, roots }
+    roots.iter().flat_map(|root| spellings(root, Hidden::Allowed)).collect()
 }

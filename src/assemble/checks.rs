@@ -113,11 +113,17 @@ pub(super) fn check_surfaces(config: &Config, faults: &mut Faults<'_>) {
             );
         }
     }
-    for root in &config.intake.roots {
+    for root in super::folders::expanded(&config.intake.roots) {
         if !root.is_absolute() {
             faults.add("intake.roots", format!("{} is not an absolute path", root.display()), None);
         } else if !root.is_dir() {
             faults.add("intake.roots", format!("there is no folder {}", root.display()), None);
+        }
+    }
+    // Folders of screenshots are made by the first one: what is missing today is no fault.
+    for folder in super::folders::latest(&config.intake) {
+        if !folder.is_absolute() {
+            faults.add("intake.latest", format!("{} is not an absolute path", folder.display()), None);
         }
     }
 }

@@ -2,9 +2,9 @@
 
 mod callers;
 mod checks;
+mod folders;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,7 +23,6 @@ use crate::config::{self, Config, Fault, FoundKey, Loaded, ProviderConfig};
 use crate::gateway::{Gateway, Settings};
 use crate::health::Health;
 use crate::intake::fetch::Networks;
-use crate::intake::path::{Hidden, Root, Roots};
 use crate::intake::uploads::{self, Uploads};
 use crate::intake::{self, Intake};
 use crate::layers::breaker::Guarded;
@@ -420,33 +419,16 @@ fn presets(config: &Config, faults: &mut Faults<'_>) -> Presets {
 }
 
 fn intake_settings(config: &Config) -> intake::Settings {
-    let home = std::env::home_dir();
-    let working_directory = std::env::current_dir().ok();
-    let configured: Vec<Root> = config.intake.roots.iter().flat_map(|root| spellings(root, Hidden::Allowed)).collect();
-    let roots = |roots| Roots { working_directory: working_directory.clone(), home: home.clone(), roots };
-    let usual = || {
-        let own = [working_directory.clone(), home.clone()].into_iter().flatten();
-        let own = own.filter(|folder| is_somebodys(folder, home.as_ref()));
-        own.flat_map(|root| spellings(&root, Hidden::Refused)).collect()
-    };
+    let roots = folders::roots(&config.intake);
     intake::Settings {
         max_bytes: usize::try_from(config.intake.max_bytes.0).unwrap_or(usize::MAX),
         max_pixels: config.intake.max_pixels,
         networks: if config.intake.allow_private_networks { Networks::PrivateToo } else { Networks::PublicOnly },
-        stdio_roots: roots(if configured.is_empty() { usual() } else { configured.clone() }),
-        http_roots: roots(configured),
-        home: home.clone(),
+        stdio_roots: if roots.is_empty() { folders::usual_roots() } else { roots.clone() },
+        http_roots: roots,
+        machine: folders::machine(),
+        clipboard: config.intake.clipboard,
+        latest: folders::latest(&config.intake),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     }
-}
-
-/// Desktop programs start servers in `/`: a folder that holds everybody's homes is no place to open up.
-fn is_somebodys(folder: &std::path::Path, home: Option<&PathBuf>) -> bool {
-    folder.parent().is_some() && home.is_none_or(|home| !home.starts_with(folder) || home == folder)
-}
-
-/// A folder under its real name and under the one that was given: callers may use either.
-fn spellings(folder: &std::path::Path, hidden: Hidden) -> Vec<Root> {
-    let real = folder.canonicalize().ok().filter(|real| real != folder);
-    [Some(folder.to_owned()), real].into_iter().flatten().map(|path| Root { path, hidden }).collect()
 }

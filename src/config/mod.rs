@@ -21,7 +21,7 @@ use url::Url;
 pub use self::faults::Fault;
 pub(crate) use self::faults::nearest;
 pub use self::shape::{
-    CallerConfig, Config, KeyConfig, LogFormat, LogLevel, OauthConfig, ProviderConfig, UploadsConfig,
+    CallerConfig, Config, IntakeConfig, KeyConfig, LogFormat, LogLevel, OauthConfig, ProviderConfig, UploadsConfig,
 };
 use crate::spans::Collector;
 
@@ -279,6 +279,12 @@ pub fn collector(loaded: &Loaded) -> Result<Option<Collector>, Vec<Fault>> {
 pub fn child_environment() -> Vec<(String, String)> {
     let names = ["PATH", "TESSDATA_PREFIX", "LANG"];
     names.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect()
+}
+
+/// The Linux inside of Windows that this is, where it is one.
+#[must_use]
+pub fn distribution() -> Option<String> {
+    variable("WSL_DISTRO_NAME")
 }
 
 /// A variable that is set to something.

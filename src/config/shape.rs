@@ -16,7 +16,7 @@ use vision_providers::catalog::CardSettings;
 use super::units::{Size, Span};
 use crate::health;
 use crate::layers::limit;
-use crate::router::rules::Rule;
+use crate::router::rules::{OneOf, Rule};
 
 /// Everything an operator can set.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -161,6 +161,11 @@ pub struct ServerConfig {
 pub struct IntakeConfig {
     /// Folders that image paths may come from, over MCP and HTTP.
     pub roots: Vec<PathBuf>,
+    /// Whether MCP clients on this machine may have the image that was copied last.
+    #[serde(default)]
+    pub clipboard: bool,
+    /// The folders whose newest image `latest` is, not over HTTP.
+    pub latest: Option<OneOf>,
     pub allow_private_networks: bool,
     /// Per image.
     pub max_bytes: Size,

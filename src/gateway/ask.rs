@@ -7,7 +7,7 @@ use vision_providers::request::{CacheMode, Caller, Detail, Role, Sampling, Task}
 
 use crate::failure::{Failure, Result};
 use crate::intake::fit::Region;
-use crate::intake::path::Roots;
+use crate::intake::path::Root;
 use crate::intake::{Door, Visitor};
 use crate::rights::Rights;
 use crate::router::plan::Fallback;
@@ -63,7 +63,7 @@ pub struct Asker {
     pub caller: Caller,
     pub rights: Arc<Rights>,
     /// Folders of the caller's own that images may come from.
-    pub roots: Option<Arc<Roots>>,
+    pub roots: Option<Arc<[Root]>>,
 }
 
 impl Asker {

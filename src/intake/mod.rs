@@ -3,14 +3,19 @@
 //! Nothing here knows a provider; the limits to fit to arrive as data.
 
 mod address;
+mod attachment;
+mod clipboard;
 mod container;
 mod data_uri;
 mod decode;
 pub mod fetch;
 pub mod fit;
+mod latest;
+mod lookalike;
 pub mod path;
 mod sniff;
 pub mod source;
+pub mod spelling;
 pub mod uploads;
 mod workers;
 
@@ -25,12 +30,15 @@ use vision_providers::document::Document;
 use vision_providers::request::{Caller, Part};
 
 use crate::failure::{Code, Failure, Result};
+use crate::intake::attachment::Ways;
+use crate::intake::clipboard::Clipboard;
 use crate::intake::decode::Header;
 use crate::intake::fetch::{Fetcher, Networks};
 use crate::intake::fit::{Fitted, Region, Wish};
-use crate::intake::path::{PathPolicy, Roots};
+use crate::intake::path::{PathPolicy, Paths, Root};
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
+use crate::intake::spelling::Machine;
 use crate::intake::uploads::{Lent, Upload, Uploads};
 use crate::intake::workers::Workers;
 
@@ -63,7 +71,7 @@ pub struct Visitor {
     pub door: Door,
     pub caller: Caller,
     /// Folders of their own, in place of those of the door.
-    pub roots: Option<Arc<Roots>>,
+    pub roots: Option<Arc<[Root]>>,
 }
 
 impl From<Door> for Visitor {
@@ -82,9 +90,13 @@ pub struct Settings {
     pub max_pixels: u64,
     pub networks: Networks,
     /// What each guarded door may name.
-    pub stdio_roots: Roots,
-    pub http_roots: Roots,
-    pub home: Option<PathBuf>,
+    pub stdio_roots: Vec<Root>,
+    pub http_roots: Vec<Root>,
+    pub machine: Machine,
+    /// Whether programs on this machine may have what was copied; the person's own command may.
+    pub clipboard: bool,
+    /// The folders of `latest`.
+    pub latest: Vec<PathBuf>,
     /// Images prepared at once.
     pub threads: usize,
 }
@@ -95,6 +107,8 @@ pub struct Picture {
     source: &'static str,
     bytes: Bytes,
     content: Content,
+    /// What a caller should know of where it came from.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -126,7 +140,7 @@ impl Ready {
 }
 
 impl Picture {
-    /// The kind of source: `path`, `url`, `data` or `stdin`.
+    /// The kind of source: `path`, `url`, `data`, `stdin`, `clipboard` or `latest`.
     #[must_use]
     pub fn source(&self) -> &'static str {
         self.source
@@ -187,7 +201,7 @@ impl Picture {
     /// What a caller should know about the file although it can be used.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notes.clone();
         let Content::Image(header) = &self.content else { return warnings };
         if !header.container.whole {
             warnings.push("the image file is cut short: parts of the picture are missing".into());
@@ -196,6 +210,18 @@ impl Picture {
             warnings.push("the file holds more than one picture: only the first frame or page was looked at".into());
         }
         warnings
+    }
+
+    fn is_whole(&self) -> bool {
+        match &self.content {
+            Content::Image(header) => header.container.whole,
+            Content::Document => true,
+        }
+    }
+
+    fn noting(mut self, note: String) -> Self {
+        self.notes.push(note);
+        self
     }
 }
 
@@ -206,6 +232,10 @@ pub struct Intake {
     uploads: Arc<Uploads>,
     fetcher: Fetcher,
     workers: Workers,
+    clipboard: Clipboard,
+    own_paths: Arc<Paths>,
+    stdio_paths: Arc<Paths>,
+    http_paths: Arc<Paths>,
 }
 
 impl Intake {
@@ -214,7 +244,21 @@ impl Intake {
     pub fn new(settings: Settings, uploads: Arc<Uploads>) -> Self {
         let fetcher = Fetcher::new(settings.networks, settings.max_bytes);
         let workers = Workers::new(settings.threads);
-        Self { settings, uploads, fetcher, workers }
+        let paths = |door, policy| {
+            let is_here = door != Door::Http;
+            let (clipboard, latest) = (is_here && settings.clipboard, is_here && !settings.latest.is_empty());
+            Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door, clipboard, latest } })
+        };
+        Self {
+            uploads,
+            fetcher,
+            workers,
+            clipboard: Clipboard::default(),
+            own_paths: paths(Door::CommandLine, PathPolicy::Own),
+            stdio_paths: paths(Door::Stdio, PathPolicy::Roots(settings.stdio_roots.clone())),
+            http_paths: paths(Door::Http, PathPolicy::Roots(settings.http_roots.clone())),
+            settings,
+        }
     }
 
     /// Opens what a caller named.
@@ -222,14 +266,34 @@ impl Intake {
     /// # Errors
     /// The codes of sources, paths, URLs, data URIs and headers; nothing has been spent.
     pub async fn open(&self, named: &str, visitor: impl Into<Visitor>, deadline: Instant) -> Result<Picture> {
-        let (source, visitor) = (Source::parse(named)?, visitor.into());
-        if let Source::Upload(handle) = &source {
-            return self.uploads.get(handle, &visitor.caller).map(|upload| upload.picture);
+        let visitor = visitor.into();
+        let (door, paths) = (visitor.door, self.paths_of(&visitor));
+        if let Some(refusal) = attachment::refusal(named, paths.ways) {
+            return Err(refusal);
         }
-        let kind = source.kind();
-        let guarded = (kind == "path").then(|| self.policy(&visitor));
-        let bytes = self.read(source, &visitor, deadline).await?;
-        self.recognised(bytes, kind, guarded, deadline).await
+        let source = Source::parse(named)?;
+        let (kind, largest) = (source.kind(), self.settings.max_bytes);
+        let mut refusal = None;
+        let bytes = match source {
+            Source::Url(url) => self.fetcher.fetch(url, deadline).await?,
+            Source::Data(uri) => {
+                let cost = uri.len() as u64;
+                self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await?
+            }
+            Source::Path(path) => {
+                refusal = paths.refusal_of(&path);
+                let reading = move || paths.read(&path, largest as u64).map(Bytes::from);
+                self.workers.run(deadline, 0, reading).await?
+            }
+            Source::Upload(handle) => return self.uploads.get(&handle, &visitor.caller).map(|upload| upload.picture),
+            Source::Clipboard => return self.open_clipboard(door, deadline).await,
+            Source::Latest(rank) => return self.open_latest(rank, door, deadline).await,
+            Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await?,
+            Source::Stdin => {
+                return Err(Failure::invalid("`-` means standard input, which only the command line has"));
+            }
+        };
+        self.picture(kind, bytes, refusal, deadline).await
     }
 
     /// Keeps a picture that a caller sends ahead.
@@ -255,7 +319,7 @@ impl Intake {
             let message = format!("the image has {} bytes: at most {} are taken", bytes.len(), self.settings.max_bytes);
             return Err(Failure::new(Code::ImageTooLarge, message).advise("send a smaller or more compressed one"));
         }
-        self.recognised(bytes, "upload", None, deadline).await
+        self.picture("upload", bytes, None, deadline).await
     }
 
     /// The pictures that were sent ahead.
@@ -264,21 +328,22 @@ impl Intake {
         &self.uploads
     }
 
-    async fn recognised(
+    /// Tells what the bytes are. What is nothing like an image is refused in these words, if there are any.
+    async fn picture(
         &self,
+        source: &'static str,
         bytes: Bytes,
-        kind: &'static str,
-        guarded: Option<PathPolicy>,
+        refusal: Option<Failure>,
         deadline: Instant,
     ) -> Result<Picture> {
         let max_pixels = self.settings.max_pixels;
         let cost = bytes.len() as u64;
         let opening = move || {
-            let content = match recognise(&bytes, guarded.as_ref())? {
+            let content = match recognise(&bytes, refusal)? {
                 Some(format) => Content::Image(Arc::new(decode::open(&bytes, format, max_pixels)?)),
                 None => Content::Document,
             };
-            Ok(Picture { source: kind, bytes, content })
+            Ok(Picture { source, bytes, content, notes: Vec::new() })
         };
         self.workers.run(deadline, cost, opening).await
     }
@@ -299,31 +364,20 @@ impl Intake {
         self.workers.run(deadline, memory, fitting).await
     }
 
-    async fn read(&self, source: Source, visitor: &Visitor, deadline: Instant) -> Result<Bytes> {
-        let largest = self.settings.max_bytes;
-        match source {
-            Source::Url(url) => self.fetcher.fetch(url, deadline).await,
-            Source::Data(uri) => {
-                let cost = uri.len() as u64;
-                self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await
-            }
-            Source::Path(path) => {
-                let (policy, home) = (self.policy(visitor), self.settings.home.clone());
-                let reading = move || policy.read(&path, home.as_deref(), largest as u64).map(Bytes::from);
-                self.workers.run(deadline, 0, reading).await
-            }
-            Source::Stdin if visitor.door == Door::CommandLine => read_stdin(largest, deadline).await,
-            Source::Upload(handle) => self.uploads.get(&handle, &visitor.caller).map(|upload| upload.picture.bytes),
-            Source::Stdin => Err(Failure::invalid("`-` means standard input, which only the command line has")),
+    /// The paths that a visitor may name: those of the door, or else those of their own folders.
+    fn paths_of(&self, visitor: &Visitor) -> Arc<Paths> {
+        let usual = self.paths(visitor.door);
+        match &visitor.roots {
+            None => Arc::clone(usual),
+            Some(roots) => Arc::new(Paths { policy: PathPolicy::Roots(roots.to_vec()), ..Paths::clone(usual) }),
         }
     }
 
-    fn policy(&self, visitor: &Visitor) -> PathPolicy {
-        match visitor.door {
-            _ if visitor.roots.is_some() => PathPolicy::Roots(visitor.roots.as_deref().cloned().unwrap_or_default()),
-            Door::CommandLine => PathPolicy::Own,
-            Door::Stdio => PathPolicy::Roots(self.settings.stdio_roots.clone()),
-            Door::Http => PathPolicy::Roots(self.settings.http_roots.clone()),
+    fn paths(&self, door: Door) -> &Arc<Paths> {
+        match door {
+            Door::CommandLine => &self.own_paths,
+            Door::Stdio => &self.stdio_paths,
+            Door::Http => &self.http_paths,
         }
     }
 }
@@ -347,14 +401,14 @@ fn document(bytes: Bytes, wish: &Wish) -> Result<Ready> {
     Ok(Ready::Document(Document::vouched(bytes)))
 }
 
-/// Tells the format of an image, `None` for a document, or refuses. A file of a guarded folder that is nothing like an image is refused in the words for
-/// a file that is not there.
-fn recognise(bytes: &Bytes, guarded: Option<&PathPolicy>) -> Result<Option<ImageFormat>> {
-    match (sniff::sniff(bytes), guarded) {
+/// Tells the format of an image, `None` for a document, or refuses. A file of a guarded folder that is nothing like an
+/// image is refused in the words for a file that is not there.
+fn recognise(bytes: &Bytes, refusal: Option<Failure>) -> Result<Option<ImageFormat>> {
+    match (sniff::sniff(bytes), refusal) {
         (Sniffed::Image(format), _) => Ok(Some(format)),
         (Sniffed::Document, _) => Ok(None),
         (Sniffed::Other(name), _) => Err(sniff::unsupported(name)),
-        (Sniffed::Unknown, Some(policy @ PathPolicy::Roots(_))) => Err(policy.unsafe_path()),
+        (Sniffed::Unknown, Some(refusal)) => Err(refusal),
         (Sniffed::Unknown, _) if bytes.is_empty() => Err(Failure::invalid("the image is empty: it has no bytes")),
         (Sniffed::Unknown, _) => {
             let message = "this is not an image: its first bytes are those of no image format";

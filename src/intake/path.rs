@@ -4,6 +4,7 @@
 //! looking and opening. What was opened is looked at, never what was named: it must be a regular file within bounds.
 //! Everything here blocks; intake calls it on a worker thread.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,6 +12,9 @@ use cap_fs_ext::{DirExt, FollowSymlinks, OpenOptionsFollowExt, OpenOptionsSyncEx
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions};
 
+use super::attachment::{self, Ways};
+use super::lookalike;
+use super::spelling::{Machine, shown};
 use crate::failure::{Code, Failure, Result};
 
 /// Which paths are allowed.
@@ -19,16 +23,7 @@ pub enum PathPolicy {
     /// The person's own command: their paths are theirs to name, links included.
     Own,
     /// A program asks: only what lies in these folders.
-    Roots(Roots),
-}
-
-/// Folders that callers' paths may come from.
-#[derive(Debug, Clone, Default)]
-pub struct Roots {
-    /// What relative paths and `~` mean; absent where neither makes sense.
-    pub working_directory: Option<PathBuf>,
-    pub home: Option<PathBuf>,
-    pub roots: Vec<Root>,
+    Roots(Vec<Root>),
 }
 
 /// One folder that is allowed.
@@ -45,71 +40,122 @@ pub enum Hidden {
     Refused,
 }
 
-impl PathPolicy {
+/// Paths as the callers of one door may name them.
+#[derive(Debug, Clone)]
+pub(super) struct Paths {
+    pub(super) policy: PathPolicy,
+    pub(super) machine: Machine,
+    pub(super) ways: Ways,
+}
+
+/// How a file is looked for by its name.
+#[derive(Debug, Clone, Copy)]
+enum Likeness {
+    Exact,
+    /// By what the name looks like.
+    Alike,
+}
+
+impl Paths {
     /// Reads the file that a caller named.
     ///
     /// # Errors
     /// Over a guarded door, `UNSAFE_PATH` in one wording for everything that is not a readable file in an allowed
     /// folder, so that nobody can probe what exists. To the person at the machine, what is really wrong.
     /// `IMAGE_TOO_LARGE` beyond `largest` bytes.
-    pub fn read(&self, named: &str, home: Option<&Path>, largest: u64) -> Result<Vec<u8>> {
-        match self {
-            Self::Own => read_own(&expand(named, home), largest),
-            Self::Roots(roots) => {
-                let file = roots.open(&expand(named, roots.home.as_deref())).ok_or_else(|| self.unsafe_path())?;
+    pub(super) fn read(&self, named: &str, largest: u64) -> Result<Vec<u8>> {
+        let readings = self.machine.readings(named);
+        match &self.policy {
+            PathPolicy::Own => read_bounded(self.open_own(named, &readings)?, largest),
+            PathPolicy::Roots(roots) => {
+                let refused = || self.refusal(named, roots);
+                let file = open_guarded(roots, &readings).ok_or_else(refused)?;
                 read_bounded(file, largest).map_err(|failure| match failure.code {
                     Code::ImageTooLarge => failure,
-                    _ => self.unsafe_path(),
+                    _ => refused(),
                 })
             }
         }
     }
 
-    /// The one refusal of a guarded door.
-    #[must_use]
-    pub fn unsafe_path(&self) -> Failure {
-        let roots = match self {
-            Self::Own => &[][..],
-            Self::Roots(roots) => &roots.roots,
-        };
-        let allowed: Vec<_> = roots.iter().map(|root| root.path.display().to_string()).collect();
-        let advice = if allowed.is_empty() {
-            "this door takes no paths: send the image as a data URI or an https URL; an operator can allow folders with \
-             `intake.roots`"
-                .to_owned()
-        } else {
-            format!(
-                "give the absolute path of an image in {}; ask the user for it, or to allow its folder with \
-                 `intake.roots`",
-                allowed.join(" or ")
-            )
-        };
-        let message = "no image can be read at this path: it is missing, not an image, or outside the allowed folders";
-        Failure::new(Code::UnsafePath, message).advise(advice)
+    /// The one refusal of a guarded door for this path: it says nothing that its spelling does not. The person's own
+    /// door has none.
+    pub(super) fn refusal_of(&self, named: &str) -> Option<Failure> {
+        match &self.policy {
+            PathPolicy::Own => None,
+            PathPolicy::Roots(roots) => Some(self.refusal(named, roots)),
+        }
     }
-}
 
-impl Roots {
-    fn open(&self, named: &Path) -> Option<File> {
-        let absolute =
-            if named.is_absolute() { named.to_owned() } else { self.working_directory.as_ref()?.join(named) };
-        let absolute = lexically_clean(&absolute)?;
-        self.roots.iter().find_map(|root| {
-            let inside = absolute.strip_prefix(&root.path).ok()?;
-            root.open(inside)
+    fn refusal(&self, named: &str, roots: &[Root]) -> Failure {
+        let mut advice: Vec<String> = Vec::new();
+        advice.extend(attachment::hint(named, &self.machine.drives).map(str::to_owned));
+        // Where it lies in no allowed folder, its name is nobody's business.
+        let folder = self.machine.working_directory.as_ref();
+        let folder = folder.filter(|folder| roots.iter().any(|root| folder.starts_with(&root.path)));
+        if let Some(folder) = folder.filter(|_| self.machine.is_relative(named)) {
+            advice.push(format!("relative paths are looked for in {}", folder.display()));
+        }
+        if roots.is_empty() {
+            advice.push("this door takes no paths; an operator can allow folders with `intake.roots`".into());
+            advice.push(self.ways.advice());
+        } else {
+            let allowed: Vec<_> = roots.iter().map(|root| root.path.display().to_string()).collect();
+            advice.push(format!(
+                "give the absolute path of an image in {}; ask the user for it, or to allow its folder with \
+                 `intake.roots`, or {}",
+                allowed.join(" or "),
+                self.ways.requests()
+            ));
+        }
+        let message = "no image can be read at this path: it is missing, not an image, or outside the allowed folders";
+        Failure::new(Code::UnsafePath, message).advise(advice.join("; "))
+    }
+
+    fn open_own(&self, named: &str, readings: &[PathBuf]) -> Result<File> {
+        let mut wrong = None;
+        for path in readings {
+            match File::open_ambient_with(path, &reading(), ambient_authority()) {
+                Ok(file) => return Ok(file),
+                Err(error) => _ = wrong.get_or_insert_with(|| format!("opening {}: {error}", shown(path))),
+            }
+        }
+        readings.iter().find_map(|path| open_alike(path)).ok_or_else(|| {
+            let usual = "check the spelling of the path, and quote it if it holds spaces";
+            let hint = attachment::hint(named, &self.machine.drives);
+            let advice = hint.map_or_else(|| usual.to_owned(), |hint| format!("{hint}: {}", self.ways.advice()));
+            Failure::invalid(wrong.unwrap_or_default()).advise(advice)
         })
     }
 }
 
+/// Opens the first of these paths that lies in an allowed folder and is there; then the first that looks like one.
+fn open_guarded(roots: &[Root], readings: &[PathBuf]) -> Option<File> {
+    let absolute = readings.iter().filter(|path| path.is_absolute());
+    let clean: Vec<PathBuf> = absolute.filter_map(|path| lexically_clean(path)).collect();
+    let open = |likeness| {
+        let inside =
+            |path: &PathBuf| roots.iter().find_map(|root| root.open(path.strip_prefix(&root.path).ok()?, likeness));
+        clean.iter().find_map(inside)
+    };
+    open(Likeness::Exact).or_else(|| open(Likeness::Alike))
+}
+
+fn open_alike(path: &Path) -> Option<File> {
+    let folder = Dir::open_ambient_dir(path.parent()?, ambient_authority()).ok()?;
+    let name = lookalike::find(&folder, path.file_name()?)?;
+    // Not through the handle of the folder, which links may not lead out of: here, they may.
+    File::open_ambient_with(path.with_file_name(name), &reading(), ambient_authority()).ok()
+}
+
 impl Root {
-    fn open(&self, inside: &Path) -> Option<File> {
+    fn open(&self, inside: &Path, likeness: Likeness) -> Option<File> {
         let mut names = inside.components().map(|component| match component {
             Component::Normal(name) => Some(name),
             _ => None,
         });
         let mut names = names.by_ref().collect::<Option<Vec<_>>>()?;
-        let is_hidden = |name: &&std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
-        if self.hidden == Hidden::Refused && names.iter().any(is_hidden) {
+        if names.iter().any(|name| self.hides(name)) {
             return None;
         }
         let file = names.pop()?;
@@ -117,8 +163,28 @@ impl Root {
         for name in names {
             folder = folder.open_dir_nofollow(name).ok()?;
         }
-        folder.open_with(file, reading().follow(FollowSymlinks::No)).ok()
+        match likeness {
+            Likeness::Exact => open_in(&folder, file),
+            // What was found may be hidden although what was written is not.
+            Likeness::Alike => {
+                lookalike::find(&folder, file).filter(|name| !self.hides(name)).and_then(|name| open_in(&folder, &name))
+            }
+        }
     }
+
+    fn hides(&self, name: &OsStr) -> bool {
+        self.hidden == Hidden::Refused && is_hidden(name)
+    }
+}
+
+/// Whether a name begins with a dot.
+pub(super) fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+/// Opens an entry of a folder, and not what it links to.
+pub(super) fn open_in(folder: &Dir, name: &OsStr) -> Option<File> {
+    folder.open_with(name, reading().follow(FollowSymlinks::No)).ok()
 }
 
 /// Resolves `.` and `..` by spelling alone, which is right because no link is followed afterwards.
@@ -138,13 +204,6 @@ fn lexically_clean(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-fn expand(named: &str, home: Option<&Path>) -> PathBuf {
-    match (named.strip_prefix("~/"), home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(named),
-    }
-}
-
 /// Non-blocking, so that a pipe without a writer cannot hold a thread.
 fn reading() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -152,16 +211,8 @@ fn reading() -> OpenOptions {
     options
 }
 
-fn read_own(path: &Path, largest: u64) -> Result<Vec<u8>> {
-    let file = File::open_ambient_with(path, &reading(), ambient_authority()).map_err(|error| {
-        let shown = path.display();
-        let failure = Failure::invalid(format!("opening {shown}: {error}"));
-        failure.advise("check the spelling of the path, and quote it if it holds spaces")
-    })?;
-    read_bounded(file, largest)
-}
-
-fn read_bounded(file: File, largest: u64) -> Result<Vec<u8>> {
+/// The bytes of a regular file, if there are not too many.
+pub(super) fn read_bounded(file: File, largest: u64) -> Result<Vec<u8>> {
     let unreadable = |error: std::io::Error| Failure::invalid(format!("reading the image file: {error}"));
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
@@ -184,12 +235,17 @@ fn read_bounded(file: File, largest: u64) -> Result<Vec<u8>> {
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use crate::intake::Door;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     struct Lab {
         folder: tempfile::TempDir,
-        policy: PathPolicy,
+        paths: Paths,
+    }
+
+    fn paths(policy: PathPolicy, machine: Machine) -> Paths {
+        Paths { policy, machine, ways: Ways { door: Door::Stdio, clipboard: false, latest: false } }
     }
 
     fn lab(hidden: Hidden) -> Lab {
@@ -206,14 +262,17 @@ mod tests {
         symlink(&base, root.join("up")).expect("a link");
         symlink(root.join("sub"), root.join("inner")).expect("a link");
         let roots = vec![Root { path: root.clone(), hidden }];
-        let policy = PathPolicy::Roots(Roots { working_directory: Some(root), home: Some(base), roots });
-        Lab { folder, policy }
+        let policy = PathPolicy::Roots(roots);
+        Lab {
+            folder,
+            paths: paths(policy, Machine { working_directory: Some(root), home: Some(base), ..Machine::default() }),
+        }
     }
 
     fn read(lab: &Lab, path: &str) -> Result<String, &'static str> {
         let base = lab.folder.path().canonicalize().expect("its real path");
         let path = path.replace("BASE", base.to_str().expect("text"));
-        let bytes = lab.policy.read(&path, None, 100).map_err(|failure| failure.code.name())?;
+        let bytes = lab.paths.read(&path, 100).map_err(|failure| failure.code.name())?;
         Ok(String::from_utf8(bytes).expect("text"))
     }
 
@@ -262,7 +321,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs");
         assert!(made.success());
         assert_eq!(read(&lab, "pipe.png"), Err("UNSAFE_PATH"));
-        let own = PathPolicy::Own.read("/dev/zero", None, 100).expect_err("a device");
+        let own = paths(PathPolicy::Own, Machine::default()).read("/dev/zero", 100).expect_err("a device");
         assert_eq!(own.code, Code::InvalidInput);
     }
 

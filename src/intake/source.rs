@@ -2,6 +2,7 @@
 
 use url::Url;
 
+use super::spelling::{is_on_drive, unwrapped};
 use super::uploads;
 use crate::failure::{Code, Failure, Result};
 
@@ -16,11 +17,15 @@ pub enum Source {
     Stdin,
     /// The handle of an image that was sent ahead.
     Upload(String),
+    /// The image, or the file, that was copied last on this machine.
+    Clipboard,
+    /// The newest image of the folders that are kept for it; or the second newest, and so on.
+    Latest(usize),
 }
 
 impl Source {
-    /// Tells a source by its spelling. Forgives what people and models wrap around paths: spaces, quotes, a leading
-    /// `@`.
+    /// Tells a source by its spelling. Forgives what people and models wrap around paths. A file that is called
+    /// `clipboard` or `latest` is named by `./clipboard`, as one that is called `-` is by `./-`.
     ///
     /// # Errors
     /// `INVALID_INPUT` when the text cannot name an image.
@@ -39,16 +44,21 @@ impl Source {
         if is_handle(text) {
             return Ok(Self::Upload(text.to_owned()));
         }
-        match scheme(text) {
+        if text.eq_ignore_ascii_case("clipboard") {
+            return Ok(Self::Clipboard);
+        }
+        if let Some(rank) = latest(text) {
+            return rank.map(Self::Latest);
+        }
+        match scheme(text).as_deref() {
             Some("data") => Ok(Self::Data(text[5..].to_owned())),
-            Some("file") => file_path(text).map(Self::Path),
+            Some("file") => file_path(text).and_then(path),
             Some("http" | "https") => parse_url(text).map(Self::Url),
-            // One letter and a colon is a Windows drive.
-            Some(scheme) if scheme.len() > 1 => {
+            Some(scheme) => {
                 Err(Failure::new(Code::UrlBlocked, format!("images are not taken from `{scheme}:` addresses"))
                     .advise("use an https URL, a path or a data URI"))
             }
-            _ => placeholder(text).unwrap_or_else(|| Ok(Self::Path(text.to_owned()))),
+            None => path(text.to_owned()),
         }
     }
 
@@ -61,16 +71,20 @@ impl Source {
             Self::Data(_) => "data",
             Self::Stdin => "stdin",
             Self::Upload(_) => "upload",
+            Self::Clipboard => "clipboard",
+            Self::Latest(_) => "latest",
         }
     }
 }
 
-fn unwrapped(text: &str) -> &str {
-    let mut text = text.trim();
-    for quote in ['"', '\'', '`'] {
-        text = text.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote)).unwrap_or(text).trim();
+fn path(text: String) -> Result<Source> {
+    const LONGEST: usize = 8 << 10;
+    if text.len() > LONGEST {
+        let message = format!("reading the image argument: {} bytes are too long for a path", text.len());
+        let advice = "write base64 as `data:image/png;base64,…`, or better, give a path or an https URL";
+        return Err(Failure::invalid(message).advise(advice));
     }
-    text.strip_prefix('@').unwrap_or(text)
+    Ok(Source::Path(text))
 }
 
 /// Whether a text looks like a handle of ours; a file of such a name can be written as `./img_…`.
@@ -79,15 +93,30 @@ fn is_handle(text: &str) -> bool {
     random.len() >= 16 && random.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
 
-/// A URL scheme in lower case, when the text begins like one.
-fn scheme(text: &str) -> Option<&'static str> {
-    const KNOWN: [&str; 4] = ["data", "file", "http", "https"];
-    let (head, rest) = text.split_once(':')?;
-    let valid = head.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) && !head.is_empty();
-    if !valid || (!rest.starts_with("//") && !head.eq_ignore_ascii_case("data")) {
+/// `latest`, or `latest:2` for the one before it.
+fn latest(text: &str) -> Option<Result<usize>> {
+    const OLDEST: usize = 10;
+    let (word, rank) = text.split_once(':').unwrap_or((text, "1"));
+    if !word.eq_ignore_ascii_case("latest") || !rank.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(KNOWN.into_iter().find(|known| head.eq_ignore_ascii_case(known)).unwrap_or("other"))
+    let rank = rank.parse().ok().filter(|rank| (1..=OLDEST).contains(rank));
+    Some(rank.ok_or_else(|| Failure::invalid(format!("reading `latest:N`: N is a number from 1 to {OLDEST}"))))
+}
+
+/// A URL scheme in lower case, when the text begins like one. One letter and a colon are a Windows drive.
+fn scheme(text: &str) -> Option<String> {
+    const LONGEST: usize = 20;
+    let (head, rest) = text.split_once(':')?;
+    let is_scheme =
+        (2..=LONGEST).contains(&head.len()) && head.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = is_scheme.then(|| head.to_ascii_lowercase())?;
+    let is_address = match scheme.as_str() {
+        "data" => true,
+        "file" => rest.starts_with('/'),
+        _ => rest.starts_with("//"),
+    };
+    is_address.then_some(scheme)
 }
 
 fn parse_url(text: &str) -> Result<Url> {
@@ -95,23 +124,24 @@ fn parse_url(text: &str) -> Result<Url> {
 }
 
 fn file_path(text: &str) -> Result<String> {
-    let url = parse_url(text)?;
-    let local = url.host_str().is_none_or(|host| host.is_empty() || host == "localhost");
-    let path = url.to_file_path().ok().filter(|_| local).and_then(|path| path.into_os_string().into_string().ok());
-    path.ok_or_else(|| {
+    let rest = text.get("file://".len()..).unwrap_or_default();
+    // No URI, but models write it.
+    if ["~/", "./", "../", "$HOME/"].iter().any(|head| rest.starts_with(head)) {
+        return Ok(rest.to_owned());
+    }
+    // What begins a query or a fragment elsewhere is a part of the name here, and seldom escaped.
+    let url = parse_url(&text.replace('?', "%3F").replace('#', "%23"))?;
+    let host = url.host_str().unwrap_or_default();
+    // What Windows calls the files of the Linux inside of it.
+    if ["wsl.localhost", "wsl$"].contains(&host) {
+        return Ok(format!("//{host}{}", url.path()));
+    }
+    let path = url.to_file_path().ok().filter(|_| host.is_empty() || host == "localhost");
+    let path = path.and_then(|path| path.into_os_string().into_string().ok()).filter(|path| !path.contains('\0'));
+    let on_drive = |path: &String| path.strip_prefix('/').filter(|path| is_on_drive(path)).map(str::to_owned);
+    path.map(|path| on_drive(&path).unwrap_or(path)).ok_or_else(|| {
         Failure::new(Code::UnsafePath, "reading the image's file: URI: it names no path of this machine")
             .advise("write it as file:///absolute/path")
-    })
-}
-
-/// `[Image #1]` is how chat programs show an attachment to their model. It is not a path, and models pass it on.
-fn placeholder(text: &str) -> Option<Result<Source>> {
-    let lower = text.to_lowercase();
-    let bracketed = lower.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'))?;
-    let said = ["image", "screenshot", "unsupported image", "attachment"];
-    said.iter().any(|word| bracketed.starts_with(word)).then(|| {
-        Err(Failure::invalid(format!("{text} is a placeholder for an attachment, not the image itself"))
-            .advise("attachments of a chat do not reach tools: ask the user for the image's file path or https URL"))
     })
 }
 
@@ -129,12 +159,34 @@ mod tests {
         check("@/tmp/a.png", path("/tmp/a.png"));
         check("file:///tmp/a%20b.png", path("/tmp/a b.png"));
         check("file://localhost/tmp/a.png", path("/tmp/a.png"));
+        check("file:/tmp/a.png", path("/tmp/a.png"));
+        check("file:///tmp/a #1?.png", path("/tmp/a #1?.png"));
+        check("file:///tmp/a%2520b.png", path("/tmp/a%20b.png"));
+        check("file:notes.png", path("file:notes.png"));
+        check("C://shots/a.png", path("C://shots/a.png"));
+        check("FILE:///tmp/a.png", path("/tmp/a.png"));
+        check("<file:///tmp/a.png>", path("/tmp/a.png"));
+        check("file://~/a b.png", path("~/a b.png"));
+        check("file://./a.png", path("./a.png"));
+        check("file://wsl.localhost/Ubuntu/a.png", path("//wsl.localhost/Ubuntu/a.png"));
+        check("![shot](https://example.org/a.png)", Source::Url("https://example.org/a.png".parse().expect("a URL")));
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
         check("img_0123456789abcdef-_", Source::Upload("img_0123456789abcdef-_".into()));
         check("img_2041.jpeg", path("img_2041.jpeg"));
         check("./img_0123456789abcdef-_", path("./img_0123456789abcdef-_"));
+        check("clipboard", Source::Clipboard);
+        check("\"Clipboard\"", Source::Clipboard);
+        check("./clipboard", path("./clipboard"));
+        check("clipboard.png", path("clipboard.png"));
+        check("latest", Source::Latest(1));
+        check("latest:2", Source::Latest(2));
+        check("./latest", path("./latest"));
+        check("latest: final.png", path("latest: final.png"));
+        check("latest.png", path("latest.png"));
         check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA".into()));
+        #[cfg(unix)]
+        check("file:///C:/a%20b.png", path("C:/a b.png"));
         check("HTTPS://Example.org/a.png", Source::Url("https://example.org/a.png".parse().expect("a URL")));
     }
 
@@ -150,6 +202,10 @@ mod tests {
         check("gopher://example.org/", "URL_BLOCKED");
         check("file://server/share/a.png", "UNSAFE_PATH");
         check("https://", "INVALID_INPUT");
-        check("[Image #1]", "INVALID_INPUT");
+        check("file:///tmp/a%00.png", "UNSAFE_PATH");
+        check(&"x".repeat(10_000), "INVALID_INPUT");
+        check("latest:0", "INVALID_INPUT");
+        check("latest:99999999999999999999999", "INVALID_INPUT");
+        check("latest:", "INVALID_INPUT");
     }
 }

@@ -16,7 +16,7 @@ use crate::surface::cli::{print_json, tell};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct QuestionArgs {
-    /// A path, file:// URI, https:// URL, data: URI, or - for standard input
+    /// A path, file:// URI, https:// URL, data: URI, clipboard, latest, or - for standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
     /// The question

@@ -200,3 +200,19 @@ async fn a_value_of_several_forms_is_told_what_the_form_that_was_meant_lacks() {
     let tags = faults("[[routes]]\nuse = [\"local\"]\ntags = [\"eu\"]\n[providers.openai]\ntags = [\"local\"]\n");
     assert_eq!((tags.len(), tags[0].message.as_str()), (2, "`local` cannot be given"));
 }
+
+#[test]
+fn folders_of_images_are_one_or_several_and_may_begin_at_home() {
+    assert_eq!(faults("[intake]\nlatest = \"~/Pictures\"\nclipboard = true\n"), []);
+    assert_eq!(faults("[intake]\nlatest = [\"~/no/such/folder\", \"/tmp\"]\nroots = [\"~\"]\n"), []);
+    let wrong = faults("[intake]\nlatest = [\"/tmp\", \"shots\", \"~you/shots\"]\nroots = [\"~/no/such/folder\"]\n");
+    let text = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for line in [
+        "`intake.latest`: shots is not an absolute path",
+        "`intake.latest`: ~you/shots is not",
+        "`intake.roots`: there is no folder /",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert!(!faults("[intake]\nlatest = 7\n").is_empty());
+}

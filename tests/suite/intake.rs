@@ -16,28 +16,34 @@ use vision_providers::testkit::{Play, Upstream, card};
 use visiongate::failure::Failure;
 use visiongate::intake::fetch::Networks;
 use visiongate::intake::fit::{Fitted, Region, Wish};
-use visiongate::intake::path::{Hidden, Root, Roots};
+use visiongate::intake::path::{Hidden, Root};
+use visiongate::intake::spelling::Machine;
 use visiongate::intake::uploads::{self, Uploads};
 use visiongate::intake::{Door, Intake, Picture, Ready, Settings};
 
 use super::example;
 
-fn intake(networks: Networks, roots: Roots) -> Intake {
+fn intake(networks: Networks, roots: Vec<Root>) -> Intake {
     let settings = Settings {
         max_bytes: 2_000_000,
         max_pixels: 4_000_000,
         networks,
         stdio_roots: roots,
-        http_roots: Roots::default(),
-        home: None,
+        http_roots: Vec::new(),
+        machine: Machine::default(),
+        clipboard: false,
+        latest: Vec::new(),
         threads: 2,
     };
-    let uploads = uploads::Settings { capacity: 100_000, ttl: Duration::from_mins(10) };
-    Intake::new(settings, Arc::new(Uploads::new(uploads)))
+    Intake::new(settings, uploads())
+}
+
+pub(crate) fn uploads() -> Arc<Uploads> {
+    Arc::new(Uploads::new(uploads::Settings { capacity: 100_000, ttl: Duration::from_mins(10) }))
 }
 
 fn open_intake() -> Intake {
-    intake(Networks::PrivateToo, Roots::default())
+    intake(Networks::PrivateToo, Vec::new())
 }
 
 fn soon() -> Instant {
@@ -423,7 +429,7 @@ async fn urls_are_fetched_within_bounds_when_private_networks_are_trusted() {
 async fn private_networks_are_not_touched_by_default() {
     let canary = Upstream::start([Play::Reply(200, vec![], encoded(&scene(30, 20), ImageFormat::Png))]).await;
     let port = canary.url("").rsplit(':').next().expect("a port").to_owned();
-    let guarded = intake(Networks::PublicOnly, Roots::default());
+    let guarded = intake(Networks::PublicOnly, Vec::new());
     let spellings = [
         "http://127.0.0.1",
         "https://127.0.0.1",
@@ -453,8 +459,7 @@ async fn doors_differ_in_what_they_open() {
     let inside = save(&real, "a.png", &encoded(&scene(30, 20), ImageFormat::Png));
     let secret = save(&real, "id.png", b"-----BEGIN PRIVATE KEY-----");
     let pdf = save(&real, "a.pdf", b"%PDF-1.7");
-    let roots =
-        Roots { working_directory: None, home: None, roots: vec![Root { path: real, hidden: Hidden::Allowed }] };
+    let roots = vec![Root { path: real, hidden: Hidden::Allowed }];
     let intake = intake(Networks::PublicOnly, roots);
     let code = async |named: &str, door| {
         intake.open(named, door, soon()).await.map_or_else(|failure| failure.code.name(), |_| "opened")

@@ -3,10 +3,12 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod cli;
+mod clipboard;
 mod config;
 mod faults;
 mod gateway;
 mod http;
+mod inputs;
 mod install;
 mod intake;
 mod layers;
