@@ -12,7 +12,7 @@ demo: ## install what is missing, build, and read the example receipt without an
 	@target/release/visiongate analyze examples/receipt.png
 
 test: ## install what is missing, and run all tests
-	@scripts/install.sh
+	@scripts/install.sh tests
 	cargo test --workspace --all-features
 
 install: ## put the program into ~/.cargo/bin

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the build and the tests need and what is missing, with the system's own package manager. Does nothing when all is there.
-# That is Tesseract, and a C compiler for the build.
+# Installs what is missing, with the system's own package manager. Does nothing when all is there.
+# That is Tesseract, and a C compiler for the build; for the tests (`install.sh tests`), on Debian, an X server without a
+# screen and a program that copies to its clipboard.
 set -eu
 
 missing() { ! command -v "$1" >/dev/null 2>&1; }
@@ -15,6 +16,10 @@ as_root() {
 need=""
 missing tesseract && need="$need tesseract"
 missing cc && need="$need cc"
+if [ "${1:-}" = tests ] && command -v apt-get >/dev/null 2>&1; then
+    missing Xvfb && need="$need xvfb"
+    missing xclip && need="$need xclip"
+fi
 [ -n "$need" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1; then
@@ -23,6 +28,7 @@ if command -v apt-get >/dev/null 2>&1; then
         case $tool in
         tesseract) packages="$packages tesseract-ocr" ;;
         cc) packages="$packages gcc libc6-dev" ;;
+        *) packages="$packages $tool" ;;
         esac
     done
     as_root apt-get update -qq
