@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what is missing, with the system's own package manager. Does nothing when all is there.
-# That is Tesseract, and a C compiler for the build; for the tests (`install.sh tests`), on Debian, an X server without a
-# screen and a program that copies to its clipboard.
+# That is Tesseract, and a C compiler for the build. On Debian also, for the tests (`install.sh tests`), an X server without
+# a screen and a program that copies to its clipboard; and for real clients (`install.sh clients`), npm and Python's venv.
 set -eu
 
 missing() { ! command -v "$1" >/dev/null 2>&1; }
@@ -19,6 +19,10 @@ missing cc && need="$need cc"
 if [ "${1:-}" = tests ] && command -v apt-get >/dev/null 2>&1; then
     missing Xvfb && need="$need xvfb"
     missing xclip && need="$need xclip"
+fi
+if [ "${1:-}" = clients ] && command -v apt-get >/dev/null 2>&1; then
+    missing npm && need="$need npm"
+    python3 -c 'import ensurepip' 2>/dev/null || need="$need python3-venv"
 fi
 [ -n "$need" ] || exit 0
 

@@ -1,4 +1,5 @@
-// What both TypeScript clients check. `session` is { version, listTools(), callTool(name, args, options), close() }.
+// What both TypeScript clients check. `session` is { version, callTool(name, args, options), close() },
+// and `asking(client)`.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -19,7 +20,8 @@ const checks = {
     },
     async tools_list({ listTools }) {
         const { tools } = await listTools();
-        assert.deepEqual(tools.map((tool) => tool.name).sort(), ['analyze_image', 'list_models']);
+        const names = ['analyze_batch', 'analyze_image', 'compare_models', 'list_models', 'vision_chat'];
+        assert.deepEqual(tools.map((tool) => tool.name).sort(), names);
         const size = Buffer.byteLength(JSON.stringify({ tools }));
         assert.ok(size < 6144, `${size} bytes`);
     },
@@ -29,6 +31,49 @@ const checks = {
     },
     async analyze_image({ callTool }) {
         expectTotal(await callTool('analyze_image', ocr));
+    },
+    async compare_models({ callTool }) {
+        const { isError, structuredContent } = await callTool('compare_models', { ...ocr, models: ['local', 'chat'] });
+        assert.ok(!isError, JSON.stringify(structuredContent));
+        assert.ok(structuredContent.answers.every((answer) => answer.detected_text.includes('25.41')));
+        assert.equal(structuredContent.agreement.pairs.length, 1);
+    },
+    async analyze_batch({ callTool }) {
+        const items = [{ image }, { image: '/nonexistent.png' }];
+        const { structuredContent } = await callTool('analyze_batch', { items, task: 'ocr', model: 'local' });
+        assert.deepEqual([structuredContent.succeeded, structuredContent.failed], [1, 1]);
+    },
+    async vision_chat({ callTool }) {
+        const content = [{ type: 'text', text: 'The total?' }, { type: 'image_url', image_url: image }];
+        const messages = [{ role: 'user', content }];
+        const { structuredContent } = await callTool('vision_chat', { messages, model: 'chat' });
+        assert.match(structuredContent.text, /25\.41/);
+        assert.equal(structuredContent.finish_reason, 'stop');
+    },
+    async prompts({ listPrompts, getPrompt }) {
+        const { prompts } = await listPrompts();
+        assert.ok(prompts.some((prompt) => prompt.name === 'invoice'));
+        for (const { name } of prompts) {
+            const values = { image: '/a.png', other_image: '/b.png', models: 'local,chat' };
+            const { messages } = await getPrompt({ name, arguments: values });
+            assert.match(messages[0].content.text, /^Call (analyze_image|compare_models) with image "\/a.png"/);
+        }
+    },
+    async resources({ listResources, listTemplates, readResource }) {
+        const { resources } = await listResources();
+        assert.deepEqual(resources.map((resource) => resource.uri), ['vision://models', 'vision://health']);
+        for (const uri of [...resources.map((resource) => resource.uri), 'vision://models/local']) {
+            const { contents } = await readResource({ uri });
+            assert.ok(JSON.parse(contents[0].text));
+        }
+        const { resourceTemplates } = await listTemplates();
+        assert.equal(resourceTemplates.length, 2);
+        await assert.rejects(readResource({ uri: 'vision://models/nobody' }));
+    },
+    async completions({ complete }) {
+        const argument = { name: 'model', value: 'cha' };
+        const { completion } = await complete({ ref: { type: 'ref/prompt', name: 'describe' }, argument });
+        assert.deepEqual(completion.values, ['chat', 'chat/m']);
     },
     async failing_call({ callTool }) {
         const { isError, structuredContent } = await callTool('analyze_image', { image: '/nonexistent.png' });
@@ -59,6 +104,17 @@ const checks = {
         assert.ok(!(await callTool('list_models', {})).isError);
     },
 };
+
+// What both clients are asked in the same words.
+export const asking = (client) => ({
+    listTools: () => client.listTools(),
+    listPrompts: () => client.listPrompts(),
+    getPrompt: (params) => client.getPrompt(params),
+    listResources: () => client.listResources(),
+    listTemplates: () => client.listResourceTemplates(),
+    readResource: (params) => client.readResource(params),
+    complete: (params) => client.complete(params),
+});
 
 function expectTotal({ isError, content, structuredContent }) {
     assert.ok(!isError, content[0].text);

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import mcp
+from mcp.types import PromptReference
 
 TRANSPORT, ERA, CHECK = os.environ["TRANSPORT"], os.environ["ERA"], os.environ["CHECK"]
 RECEIPT = os.environ["RECEIPT"]
@@ -61,7 +62,8 @@ async def check_protocol(_, protocol):
 
 async def check_tools_list(session, _):
     tools = as_sent(await session.list_tools())["tools"]
-    assert {tool["name"] for tool in tools} == {"analyze_image", "list_models"}, tools
+    names = {"analyze_batch", "analyze_image", "compare_models", "list_models", "vision_chat"}
+    assert {tool["name"] for tool in tools} == names, tools
     size = len(json.dumps({"tools": tools}, separators=(",", ":")).encode())
     assert size < 6144, f"{size} bytes"
 
@@ -74,6 +76,50 @@ async def check_list_models(session, _):
 
 async def check_analyze_image(session, _):
     expect_total(as_sent(await session.call_tool("analyze_image", OCR)))
+
+
+async def check_compare_models(session, _):
+    result = as_sent(await session.call_tool("compare_models", OCR | {"models": ["local", "chat"]}))
+    assert not result["isError"], result
+    answers = result["structuredContent"]["answers"]
+    assert all("25.41" in answer["detected_text"] for answer in answers), answers
+
+
+async def check_analyze_batch(session, _):
+    items = {"items": [{"image": IMAGE}, {"image": "/nonexistent.png"}], "task": "ocr", "model": "local"}
+    result = as_sent(await session.call_tool("analyze_batch", items))["structuredContent"]
+    assert (result["succeeded"], result["failed"]) == (1, 1), result
+
+
+async def check_vision_chat(session, _):
+    content = [{"type": "text", "text": "The total?"}, {"type": "image_url", "image_url": {"url": IMAGE}}]
+    chat = {"messages": [{"role": "user", "content": content}], "model": "chat", "temperature": 0}
+    result = as_sent(await session.call_tool("vision_chat", chat))["structuredContent"]
+    assert "25.41" in result["text"] and result["finish_reason"] == "stop", result
+
+
+async def check_prompts(session, _):
+    prompts = as_sent(await session.list_prompts())["prompts"]
+    assert "invoice" in [prompt["name"] for prompt in prompts], prompts
+    values = {"image": "/a.png", "other_image": "/b.png", "models": "local,chat"}
+    for prompt in prompts:
+        text = as_sent(await session.get_prompt(prompt["name"], values))["messages"][0]["content"]["text"]
+        assert text.startswith(("Call analyze_image", "Call compare_models")), text
+
+
+async def check_resources(session, _):
+    uris = [resource["uri"] for resource in as_sent(await session.list_resources())["resources"]]
+    assert uris == ["vision://models", "vision://health"], uris
+    for uri in [*uris, "vision://models/local"]:
+        assert json.loads(as_sent(await session.read_resource(uri))["contents"][0]["text"])
+    templates = as_sent(await session.list_resource_templates())["resourceTemplates"]
+    assert len(templates) == 2, templates
+
+
+async def check_completions(session, _):
+    ref = PromptReference(type="ref/prompt", name="describe")
+    completion = as_sent(await session.complete(ref, {"name": "model", "value": "cha"}))["completion"]
+    assert completion["values"] == ["chat", "chat/m"], completion
 
 
 async def check_path_refused(session, _):
@@ -118,6 +164,8 @@ def expect_total(result):
 
 async def main():
     checks = [check_protocol, check_tools_list, check_list_models, check_analyze_image, check_failing_call]
+    checks += [check_compare_models, check_analyze_batch, check_vision_chat]
+    checks += [check_prompts, check_resources, check_completions]
     if TRANSPORT == "http":
         checks.append(check_path_refused)
     checks.append(check_progress)

@@ -70,7 +70,7 @@ stop() {
 trap stop EXIT
 trap 'exit 1' INT TERM
 
-# Writes the configuration of one client's servers. Its provider `slow` is Tesseract after a pause that is long enough
+# Writes the configuration of one client's servers. Its provider `chat` is the model of model.py, and `slow` is Tesseract after a pause that is long enough
 # for two signs of progress; while it lives, it makes the file slow.alive again and again.
 configure() {
     cat >"$1/slow" <<-END
@@ -82,7 +82,16 @@ configure() {
 	exec '$(command -v tesseract)' "\$@"
 	END
     chmod +x "$1/slow"
-    printf '[providers.slow]\nkind = "local"\nprogram = "%s"\n' "$1/slow" >"$1/config.toml"
+    cat >"$1/config.toml" <<-END
+	[providers.slow]
+	kind = "local"
+	program = "$1/slow"
+	[providers.chat]
+	kind = "openai-compatible"
+	base_url = "http://127.0.0.1:$(cat "$runs/model.port")/v1"
+	model = "m"
+	key = "none"
+	END
 }
 
 # Starts `visiongate serve` on a free port and sets url.
@@ -126,6 +135,10 @@ client() {
     clients="$clients $!"
     jobs="$jobs $!"
 }
+
+python3 "$here/model.py" "$runs/model.port" &
+jobs="$jobs $!"
+for _ in $(seq 100); do [ -s "$runs/model.port" ] || sleep 0.1; done
 
 client inspector "legacy modern auto" \
     env INSPECTOR="$installed/inspector-$INSPECTOR/node_modules/.bin/mcp-inspector" bash "$here/inspector.sh"

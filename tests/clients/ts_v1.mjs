@@ -1,7 +1,7 @@
 // The TypeScript SDK 1.x. Called by run.sh.
 
 import { createRequire } from 'node:module';
-import { BINARY, CONFIG, info, isHttp, run, url } from './checks.mjs';
+import { BINARY, CONFIG, asking, info, isHttp, run, url } from './checks.mjs';
 
 const require = createRequire(process.env.MODULES);
 const { Client } = require('@modelcontextprotocol/sdk/client/index.js');
@@ -24,7 +24,7 @@ const client = new Client(info);
 await client.connect(transport);
 await run({
     version,
-    listTools: () => client.listTools(),
+    ...asking(client),
     callTool: (name, args, options) => client.callTool({ name, arguments: args }, undefined, options),
     close: () => client.close(),
 });

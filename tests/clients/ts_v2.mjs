@@ -1,7 +1,7 @@
 // The TypeScript SDK 2.x. Called by run.sh.
 
 import { createRequire } from 'node:module';
-import { BINARY, CONFIG, ERA, info, isHttp, run, url } from './checks.mjs';
+import { BINARY, CONFIG, ERA, asking, info, isHttp, run, url } from './checks.mjs';
 
 const require = createRequire(process.env.MODULES);
 const { Client, StreamableHTTPClientTransport } = require('@modelcontextprotocol/client');
@@ -16,7 +16,7 @@ const client = new Client(info, { versionNegotiation: { mode } });
 await client.connect(transport);
 await run({
     version: client.getNegotiatedProtocolVersion(),
-    listTools: () => client.listTools(),
+    ...asking(client),
     callTool: (name, args, options) => client.callTool({ name, arguments: args }, options),
     close: () => client.close(),
 });
