@@ -126,6 +126,22 @@ async fn tools_are_listed_and_called_without_a_session() {
 }
 
 #[tokio::test]
+async fn the_modern_era_knows_no_handshake() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let shake = |params: Value| json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string();
+        let modern = format!("{JSON}mcp-protocol-version: 2026-07-28\r\nmcp-method: initialize\r\n");
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
+        let (status, answer) = server.post(&modern, &shake(json!({"_meta": meta}))).await;
+        assert_eq!((status, &answer["error"]["code"]), (404, &json!(-32601)), "{answer}");
+        // Where there is one, a client is told that it does not fit.
+        let (_, answer) = server.post(JSON, &shake(json!({"capabilities": {}}))).await;
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn strangers_and_malformed_requests_are_refused_by_status() {
     locally(async {
         let server = Server::start(&[]).await;

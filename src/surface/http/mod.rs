@@ -27,6 +27,10 @@ use axum::routing::get;
 use futures_util::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use rmcp::ServerHandler;
+use rmcp::transport::streamable_http_server::SessionManager;
+#[cfg(feature = "conformance")]
+use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
 use serde_json::{Value, json};
@@ -55,8 +59,32 @@ struct Served {
     draining: CancellationToken,
 }
 
-/// Serves until the process is told to stop, then finishes what it has begun.
+/// Serves the tools until the process is told to stop, then finishes what it has begun.
 pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) -> ExitCode {
+    let tools = Mcp::new(Arc::clone(&live), Door::Http, supervisor.stopping().clone());
+    let mcp = mcp(move || tools.clone(), NeverSessionManager::default(), settings());
+    serve(live, listen, supervisor, mcp).await
+}
+
+/// Serves other handlers in the place of the tools, one for each session: in sessions, a server can ask its client
+/// something. It is what the conformance suite meets, which counts answers as events; everything around the handlers is what
+/// callers meet.
+#[cfg(feature = "conformance")]
+pub async fn run_with<H: ServerHandler>(
+    live: Arc<Live>,
+    listen: Option<&str>,
+    supervisor: Supervisor,
+    handler: impl Fn() -> H + Send + Sync + 'static,
+) -> ExitCode {
+    let mcp = mcp(
+        handler,
+        LocalSessionManager::default(),
+        settings().with_legacy_session_mode(true).with_json_response(false),
+    );
+    serve(live, listen, supervisor, mcp).await
+}
+
+async fn serve(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor, mcp: Router) -> ExitCode {
     // Listened for before anybody can know that we run: unheard, either would end the process.
     let (mut stop, reload) = (super::StopSignal::listen(), super::ReloadSignal::listen());
     let running = live.now();
@@ -79,7 +107,7 @@ pub async fn run(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor) 
     let minding = admission.clone().watch_memory(most);
     let doorkeeper = Doorkeeper::new(Arc::clone(&live), is_public);
     let state = Served { live: Arc::clone(&live), doorkeeper, admission, draining: draining.clone() };
-    let routes = routes(state, supervisor.stopping());
+    let routes = routes(state, mcp);
     info!(%address, "listening; MCP is at /mcp, REST at /v1");
     let minding = supervisor.spawn("memory", minding);
     let connections = Connections::new(config.server.max_connections, live.metrics().clone());
@@ -122,11 +150,11 @@ async fn bind(listen: &str, is_guarded: bool) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("listening on {address}: {error}"))
 }
 
-fn routes(served: Served, stopping: &CancellationToken) -> Router {
+fn routes(served: Served, mcp: Router) -> Router {
     let Served { live, doorkeeper, admission, .. } = &served;
     // From the inside out: what stands lower here is asked first.
     let asked = Router::new()
-        .merge(mcp(live, stopping))
+        .merge(mcp)
         .merge(rest::routes().merge(images::routes()).merge(openai::routes()).with_state(Arc::clone(live)))
         .layer(from_fn_with_state(Arc::clone(live), steady))
         // A turn is taken by those whose body is there: one that is still coming holds up nobody.
@@ -158,17 +186,23 @@ fn routes(served: Served, stopping: &CancellationToken) -> Router {
         .method_not_allowed_fallback(not_like_that)
 }
 
-fn mcp(live: &Arc<Live>, stopping: &CancellationToken) -> Router {
-    let mcp = Mcp::new(Arc::clone(live), Door::Http, stopping.clone());
-    let settings = StreamableHttpServerConfig::default()
+/// How rmcp is run, whoever handles its messages.
+fn settings() -> StreamableHttpServerConfig {
+    StreamableHttpServerConfig::default()
         // Sessions are unlimited in number and not tied to their caller, and a lost client would not cancel its call.
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_max_request_body_bytes(LARGEST_MESSAGE)
         // Hosts and origins are checked by our own guard, which takes exactly one host.
-        .disable_allowed_hosts();
-    let service =
-        StreamableHttpService::new(move || Ok(mcp.clone()), Arc::new(NeverSessionManager::default()), settings);
+        .disable_allowed_hosts()
+}
+
+fn mcp<H: ServerHandler>(
+    handler: impl Fn() -> H + Send + Sync + 'static,
+    sessions: impl SessionManager,
+    settings: StreamableHttpServerConfig,
+) -> Router {
+    let service = StreamableHttpService::new(move || Ok(handler()), Arc::new(sessions), settings);
     Router::new().route_service("/mcp", service).layer(from_fn(lenient))
 }
 

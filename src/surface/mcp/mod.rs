@@ -293,10 +293,9 @@ impl ServerHandler for Mcp {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _: RequestContext<RoleServer>,
+        ctx: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
-        const KNOWN: [&str; 10] = [
-            "initialize",
+        const KNOWN: [&str; 9] = [
             "server/discover",
             "tools/list",
             "tools/call",
@@ -308,7 +307,8 @@ impl ServerHandler for Mcp {
             "completion/complete",
         ];
         let method = request.method;
-        if KNOWN.contains(&method.as_str()) {
+        // The modern era has no handshake.
+        if KNOWN.contains(&method.as_str()) || (method == "initialize" && !is_modern(&ctx)) {
             return Err(ErrorData::invalid_params(format!("the parameters do not fit {method}"), None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
