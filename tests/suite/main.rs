@@ -3,20 +3,25 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod cli;
+mod client;
 mod config;
 mod faults;
 mod gateway;
 mod http;
 mod install;
 mod intake;
+mod keys;
 mod layers;
 mod mcp;
+mod openai;
+mod rest;
 mod routes;
 mod service;
 mod streams;
 mod tidy;
 mod tools;
 mod traces;
+mod uploads;
 mod vendors;
 
 use std::path::{Path, PathBuf};

@@ -137,6 +137,8 @@ fn routes(served: Served, stopping: &CancellationToken) -> Router {
     let watched = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(live));
     let known = asked
         .merge(watched)
+        // Set before the layers, which are not put around a fallback that comes later.
+        .method_not_allowed_fallback(not_like_that)
         .layer(from_fn_with_state(doorkeeper.clone(), caller::known))
         // Browsers ask without a key whether they may ask.
         .layer(guard::cross_origin(Arc::clone(live)))
