@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::http::Server;
+use super::openapi::Description;
 
 /// An answer, whole.
 #[derive(Debug)]
@@ -103,9 +104,11 @@ impl Server {
         stream
     }
 
-    /// Sends a request, and reads the whole answer.
+    /// Sends a request, and reads the whole answer. It is held to the description of the interface.
     pub(crate) async fn request(&self, line: &str, headers: &str, body: &[u8]) -> Answer {
-        rest(&mut self.begin(line, headers, body).await).await
+        let answer = rest(&mut self.begin(line, headers, body).await).await;
+        Description::of(self).await.check(line, &answer);
+        answer
     }
 
     /// Posts JSON.

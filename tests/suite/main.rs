@@ -14,6 +14,7 @@ mod keys;
 mod layers;
 mod mcp;
 mod openai;
+mod openapi;
 mod rest;
 mod routes;
 mod service;

@@ -9,6 +9,7 @@ mod caller;
 mod guard;
 mod images;
 mod openai;
+mod openapi;
 mod refusal;
 mod rest;
 mod told;
@@ -148,6 +149,7 @@ fn routes(served: Served, stopping: &CancellationToken) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .merge(open)
+        .merge(openapi::routes())
         .merge(known)
         .fallback(nowhere)
         .method_not_allowed_fallback(not_like_that)
