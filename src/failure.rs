@@ -42,6 +42,35 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code there is.
+    pub const ALL: [Self; 25] = [
+        Self::InvalidInput,
+        Self::UnsafePath,
+        Self::UrlBlocked,
+        Self::FetchFailed,
+        Self::UnsupportedFormat,
+        Self::ImageTooLarge,
+        Self::ImageCorrupt,
+        Self::ModelNotFound,
+        Self::CapabilityMissing,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::BudgetExceeded,
+        Self::NoProvider,
+        Self::UpstreamAuth,
+        Self::UpstreamError,
+        Self::UpstreamTimeout,
+        Self::BadUpstreamResponse,
+        Self::EmptyResponse,
+        Self::Refused,
+        Self::Truncated,
+        Self::SchemaMismatch,
+        Self::Overloaded,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
     /// The name and the HTTP status of this code.
     fn row(self) -> (&'static str, u16) {
         match self {

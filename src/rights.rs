@@ -32,6 +32,13 @@ impl Rights {
             None => name == provider,
         })
     }
+
+    /// Whether any model of a provider may be asked.
+    #[must_use]
+    pub fn allow_some_of(&self, provider: &str) -> bool {
+        let head = |name: &String| name.split('/').next() == Some(provider);
+        self.models.as_ref().is_none_or(|allowed| allowed.iter().any(head))
+    }
 }
 
 /// How often a caller may ask. A burst of a tenth of a minute's share is taken at once.
@@ -74,5 +81,7 @@ mod tests {
         let allowed = [("local", "tesseract"), ("lab", "a/b"), ("lab", "a"), ("lab", "c"), ("openai", "local")];
         assert_eq!(allowed.map(|(provider, model)| rights.allow(provider, model)), [true, true, false, false, false]);
         assert!(Rights::default().allow("anybody", "anything"));
+        assert_eq!(["local", "lab", "openai"].map(|provider| rights.allow_some_of(provider)), [true, true, false]);
+        assert!(Rights::default().allow_some_of("anybody"));
     }
 }

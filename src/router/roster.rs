@@ -139,11 +139,18 @@ impl Roster {
             let cards = backend.provider.models().iter().map(move |card| format!("{name}/{}", card.id));
             [name.clone()].into_iter().chain(cards)
         });
-        let allowed = |name: &String| self.resolve(name).map_or(true, |it| self.allows(rights, &it));
-        let mut names: Vec<String> = own.chain(models).filter(allowed).collect();
+        let mut names: Vec<String> = own.chain(models).filter(|name| self.leads_to_allowed(name, rights)).collect();
         let mut seen = HashSet::new();
         names.retain(|name| seen.insert(name.clone()));
         names
+    }
+
+    /// Whether a name means a model that these rights allow; a rule's name, when any of its models is one.
+    #[must_use]
+    pub fn leads_to_allowed(&self, name: &str, rights: &Rights) -> bool {
+        let is_allowed = |name: &str| self.resolve(name).is_ok_and(|candidate| self.allows(rights, &candidate));
+        let mut chosen = self.rules.iter().filter(|rule| rule.names(name)).flat_map(|rule| rule.choice.models());
+        is_allowed(name) || chosen.any(|model| is_allowed(model))
     }
 
     fn not_found(&self, name: &str) -> Failure {

@@ -14,9 +14,11 @@ use crate::router::plan::Fallback;
 
 /// Names that models guess for an argument, its own first.
 const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url"];
-const MORE: &[&str] = &["more_images", "images"];
 const PROMPT: &[&str] = &["prompt", "question", "query"];
 const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion_tokens"];
+
+/// Bytes of what is said for all items of a batch: each gets a copy.
+const LARGEST_FOR_ALL: usize = 512 << 10;
 
 /// What `compare_models` is asked.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Comparing {
 pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
     let mut arguments = Arguments(arguments);
     let ask = arguments.question()?;
-    arguments.must_be_empty("image, more_images, prompt, task, schema, model, detail, region, system, max_output_tokens, temperature, fallback, boxes and cache")?;
+    arguments.must_be_empty("image, more_images, prompt, task, schema, model, detail, region, system, max_output_tokens, temperature, top_p, seed, stop, fallback, boxes and cache")?;
     Ok(ask)
 }
 
@@ -64,6 +66,10 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
     };
     batch::check(items.len())?;
     let for_all = arguments.0;
+    if serde_json::to_string(&for_all).is_ok_and(|text| text.len() > LARGEST_FOR_ALL) {
+        let message = format!("what is said for all items has more than {} KiB", LARGEST_FOR_ALL >> 10);
+        return Err(Failure::invalid(message).advise("name images in `items`, and say less for all of them"));
+    }
     let asks = items.into_iter().enumerate().map(|(index, item)| {
         let own = match item {
             Value::Object(own) => own,
@@ -76,7 +82,7 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
         };
         let mut item = Map::new();
         for (name, value) in &for_all {
-            if !own.contains_key(name) && !is_said(PROMPT, name) {
+            if !own.contains_key(name) && !is_said(PROMPT, name) && !is_said(MAX_TOKENS, name) {
                 item.insert(name.clone(), value.clone());
             }
         }
@@ -145,7 +151,8 @@ impl Arguments {
                 Some(file["download_url"].as_str().ok_or_else(wrong)?.to_owned())
             }
         };
-        Ok(uploaded.or(named).into_iter().chain(self.texts(MORE)?).collect())
+        let (images, more) = (self.texts(&["images"])?, self.texts(&["more_images"])?);
+        Ok(uploaded.or(named).into_iter().chain(images).chain(more).collect())
     }
 
     fn fallback(&mut self) -> Result<Fallback> {

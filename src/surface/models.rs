@@ -1,5 +1,7 @@
 //! Providers and models as callers see them: abilities, limits, prices, and whether the key is there.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use vision_providers::model::{Date, JsonMode, ModelCard};
 use vision_providers::parameters::SamplingRule;
@@ -73,27 +75,35 @@ pub(super) fn usable(gateway: &Gateway, rights: &Rights) -> Value {
     })
 }
 
-/// What there is for a caller with these rights: the models of others are left out, and providers of which none is left.
+/// What there is for a caller with these rights: the models of others are left out, and providers of which none is theirs.
 fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Value) -> Value {
     let allowed = |model: &Value| {
         let candidate = model["model"].as_str().and_then(|name| gateway.roster.resolve(name).ok());
         candidate.is_some_and(|candidate| gateway.roster.allows(rights, &candidate))
     };
-    let providers = gateway.roster.backends.iter().filter_map(|(name, backend)| {
+    let is_open = |(name, backend): &(&String, &Backend)| {
+        rights.allow_some_of(name) && rights.tags.iter().all(|tag| backend.tags.contains(tag))
+    };
+    let providers = gateway.roster.backends.iter().filter(is_open).map(|(name, backend)| {
         let mut provider = one(name, backend);
-        let models = provider["models"].as_array_mut()?;
-        let before = models.len();
-        models.retain(allowed);
-        (before == 0 || !models.is_empty()).then_some(provider)
+        if let Some(models) = provider["models"].as_array_mut() {
+            models.retain(allowed);
+        }
+        provider
     });
     let providers: Vec<Value> = providers.collect();
-    let aliases = &gateway.roster.aliases;
-    let mut list =
-        json!({"default": gateway.roster.default, "fallback": gateway.roster.fallback, "providers": providers});
+    let roster = &gateway.roster;
+    let is_theirs = |name: &str| roster.leads_to_allowed(name, rights);
+    let fallback: Vec<&String> = roster.fallback.iter().filter(|name| is_theirs(name)).collect();
+    let mut list = json!({"fallback": fallback, "providers": providers});
+    if is_theirs(&roster.default) {
+        list["default"] = json!(roster.default);
+    }
+    let aliases: BTreeMap<_, _> = roster.aliases.iter().filter(|(name, _)| is_theirs(name)).collect();
     if !aliases.is_empty() {
         list["aliases"] = json!(aliases);
     }
-    let names: Vec<&str> = gateway.roster.rule_names().collect();
+    let names: Vec<&str> = roster.rule_names().filter(|name| is_theirs(name)).collect();
     if !names.is_empty() {
         list["routes"] = json!(names);
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 mod cli;
+mod client;
 mod clipboard;
 mod config;
 mod faults;
@@ -11,15 +12,20 @@ mod http;
 mod inputs;
 mod install;
 mod intake;
+mod keys;
 mod layers;
 mod mcp;
 mod oauth;
+mod openai;
+mod openapi;
+mod rest;
 mod routes;
 mod service;
 mod streams;
 mod tidy;
 mod tools;
 mod traces;
+mod uploads;
 mod vendors;
 
 use std::path::{Path, PathBuf};

@@ -4,16 +4,21 @@
 //! HTTP/1 only, because the automatic choice waits without end for a client that says nothing.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
@@ -24,6 +29,9 @@ use crate::supervisor::Supervisor;
 const HEADERS: Duration = Duration::from_secs(5);
 /// A client that takes nothing for so long has gone.
 const WRITE_IDLE: Duration = Duration::from_secs(30);
+/// How long a client that was answered may go on sending what nobody reads any more, in all and between two pieces.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LARGEST_HEADERS: usize = 32 << 10;
 const MOST_HEADERS: usize = 64;
 const MOST_PER_ADDRESS: usize = 64;
@@ -111,21 +119,38 @@ async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken
     let _ = stream.set_nodelay(true);
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
-    let connection = http1::Builder::new()
+    let routes = TowerToHyperService::new(routes);
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(LARGEST_HEADERS)
         .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-    tokio::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = draining.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        .serve_connection(TokioIo::new(stream), service_fn(move |request| Box::pin(routes.call(request))));
+    let ended = tokio::select! {
+        outcome = poll_fn(|ctx| connection.poll_without_shutdown(ctx)) => Some(outcome),
+        () = draining.cancelled() => None,
+    };
+    let outcome = if let Some(outcome) = ended {
+        outcome
+    } else {
+        Pin::new(&mut connection).graceful_shutdown();
+        poll_fn(|ctx| connection.poll_without_shutdown(ctx)).await
     };
     if let Err(failure) = outcome {
         debug!(%failure, "a connection ended early");
+    }
+    let stream = connection.into_parts().io.into_inner();
+    tokio::select! {
+        _ = timeout(LINGER, linger(stream)) => {}
+        () = draining.cancelled() => {}
+    }
+}
+
+/// Lets a client that is still sending read its answer: a connection that is closed on what was not read is reset, and the
+/// answer is lost on its way.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let mut unwanted = vec![0; 16 << 10];
+    if stream.shutdown().await.is_ok() {
+        while let Ok(Ok(1..)) = timeout(LINGER_IDLE, stream.read(&mut unwanted)).await {}
     }
 }

@@ -36,6 +36,9 @@ pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, ne
         return refused(&failure.advise("send it without one"));
     }
     let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length| length > LARGEST_MESSAGE) {
+        return refused_with(&Unread::TooLarge, &path);
+    }
     let Some(_room) = memory.room(length.unwrap_or(LARGEST_MESSAGE)).await else {
         return refused(
             &Failure::new(Code::Overloaded, "too much is being received")

@@ -9,6 +9,7 @@ mod caller;
 mod guard;
 mod images;
 mod openai;
+mod openapi;
 mod refusal;
 mod rest;
 mod told;
@@ -170,6 +171,8 @@ fn routes(served: Served, mcp: Router) -> Router {
         .with_state(Arc::clone(live));
     let known = asked
         .merge(watched)
+        // Set before the layers, which are not put around a fallback that comes later.
+        .method_not_allowed_fallback(not_like_that)
         .layer(from_fn_with_state(doorkeeper.clone(), caller::known))
         // Whoever has no token reads there how to get one.
         .merge(about)
@@ -181,6 +184,7 @@ fn routes(served: Served, mcp: Router) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok" }))
         .merge(open)
+        .merge(openapi::routes())
         .merge(known)
         .fallback(nowhere)
         .method_not_allowed_fallback(not_like_that)

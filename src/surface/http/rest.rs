@@ -50,9 +50,9 @@ async fn answered(tool: &str, live: Arc<Live>, asker: Asker, request: Request, p
     let running = live.now();
     let wants_events = accepts_events(request.headers());
     let (mut arguments, lent) = read(&running, &asker, request).await?;
-    let stream = arguments.remove("stream").is_some_and(|it| it == true || it == "true");
+    let wants_events = wanted_as_events(&mut arguments)?.unwrap_or(wants_events);
     let call = Call::read(tool, arguments)?;
-    if stream || wants_events {
+    if wants_events {
         return Ok(tell(call, running, asker, lent, path).await);
     }
     let answered = call.answer(&running.gateway, &asker, None).await?;
@@ -66,6 +66,15 @@ pub(super) fn json_response(value: &Value) -> Response {
 fn accepts_events(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     accept.contains("text/event-stream") && !accept.contains("application/json")
+}
+
+/// Whether the arguments ask for events, if they say anything about it.
+fn wanted_as_events(arguments: &mut Map<String, Value>) -> Result<Option<bool>> {
+    match arguments.remove("stream") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(stream)) => Ok(Some(stream)),
+        Some(_) => Err(Failure::invalid("`stream` must be true or false")),
+    }
 }
 
 /// The arguments of a call, from whatever form they came in, and the files that came with them.
@@ -100,9 +109,10 @@ fn parsed(body: &[u8]) -> Result<Value> {
 /// A form: files are images, in their order; fields are arguments.
 async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
     let mut form = images::form(request).await?;
-    let (mut arguments, mut lent) = (Map::new(), Vec::new());
+    let (mut arguments, mut lent, mut fields) = (Map::new(), Vec::new(), 0);
     while let Some(field) = images::next_field(&mut form).await? {
-        if lent.len() + arguments.len() >= MOST_FIELDS {
+        fields += 1;
+        if fields > MOST_FIELDS {
             return Err(Failure::invalid(format!("the form has more than {MOST_FIELDS} fields")));
         }
         let name = field.name().unwrap_or_default().to_owned();
@@ -118,17 +128,20 @@ async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map
         })?;
         add(&mut arguments, name, &text);
     }
-    let files = lent.iter().map(|lent| json!(lent.handle())).collect::<Vec<_>>();
-    if !files.is_empty() {
-        let named = arguments.remove("image").into_iter().chain(files);
-        let more = named.chain(arguments.remove("images").into_iter().flat_map(listed));
-        arguments.insert("images".into(), more.collect());
+    let files = lent.iter().map(|lent| json!(lent.handle()));
+    let named = |arguments: &mut Map<String, Value>, name| arguments.remove(name).into_iter().flat_map(listed);
+    let first = named(&mut arguments, "image").chain(files);
+    let images: Vec<Value> = first.chain(named(&mut arguments, "images")).collect();
+    if !images.is_empty() {
+        arguments.insert("images".into(), Value::Array(images));
     }
     Ok((arguments, lent))
 }
 
 /// Fields that hold more than a text.
-const LISTS: [&str; 4] = ["models", "images", "more_images", "stop"];
+const LISTS: [&str; 5] = ["models", "image", "images", "more_images", "stop"];
+/// Fields that say yes or no.
+const FLAGS: [&str; 2] = ["boxes", "stream"];
 
 /// Adds a field of a form to the arguments. One that comes several times is a list.
 fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
@@ -139,7 +152,7 @@ fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
         None if name == "region" => {
             text.split(',').map(|edge| edge.trim().parse::<f64>().map_or(Value::Null, |edge| json!(edge))).collect()
         }
-        None if name == "boxes" => json!(text.trim() == "true"),
+        None if FLAGS.contains(&name.as_str()) => text.trim().parse::<bool>().map_or(json!(text), |flag| json!(flag)),
         None => json!(text),
     };
     match arguments.get_mut(&name) {
@@ -228,11 +241,14 @@ mod tests {
             ("boxes", "true"),
             ("images", "x"),
             ("images", "y"),
+            ("image", "u"),
+            ("image", "v"),
+            ("stream", "false"),
         ] {
             add(&mut arguments, name.to_owned(), text);
         }
         let expected = json!({"prompt": "[sic] what?", "models": ["a", "b", "c"], "region": [0.0, 0.0, 0.5, 1.0],
-            "schema": {"type": "object"}, "boxes": true, "images": ["x", "y"]});
+            "schema": {"type": "object"}, "boxes": true, "images": ["x", "y"], "image": ["u", "v"], "stream": false});
         assert_eq!(Value::Object(arguments), expected);
     }
 }

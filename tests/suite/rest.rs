@@ -1,0 +1,337 @@
+//! REST with the real process on a real socket: every call as JSON, as a form and as events, and images sent ahead.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use vision_providers::testkit::{Play, Then, Upstream};
+
+use super::client::{Field, data_uri, example_bytes, is_silent, rest, spoken, until, uri};
+use super::http::{Server, locally};
+use super::{completion, config_file, described};
+
+/// A configuration with two models at these addresses.
+pub(crate) fn config(first: &Upstream, second: &Upstream, more: &str) -> String {
+    let provider = |name: &str, upstream: &Upstream| {
+        format!(
+            "[providers.{name}]\nkind = \"openai-compatible\"\nmodel = \"m\"\nkey = \"none\"\nbase_url = \"{}\"\n",
+            upstream.url("/v1")
+        )
+    };
+    format!("default = \"a\"\nfallback = []\n{}{}{more}", provider("a", first), provider("b", second))
+}
+
+/// A server with this configuration.
+pub(crate) async fn serving(folder: &Path, toml: &str) -> Server {
+    let file = config_file(folder, toml);
+    Server::start(&[("VISIONGATE_CONFIG", file.display().to_string())]).await
+}
+
+/// A server with two models at one address, and what else is said.
+async fn server_of(upstream: &Upstream, more: &str) -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = serving(folder.path(), &config(upstream, upstream, more)).await;
+    (folder, server)
+}
+
+fn says(text: &str) -> Play {
+    Play::json(200, &completion(text))
+}
+
+/// A stream that says this and then hangs.
+fn begins(text: &str) -> Play {
+    let kind = vec![("content-type", "text/event-stream".to_owned())];
+    Play::Pieces(kind, vec![spoken(&[text]).swap_remove(0)], Then::Hang)
+}
+
+const EVENTS: &str = "accept: text/event-stream\r\n";
+
+#[tokio::test]
+async fn an_image_is_analyzed_as_json_with_the_whole_account() {
+    locally(async {
+        let upstream = Upstream::start([Play::json(200, &described("A code.", "hello"))]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let answer = server.post_json("/v1/analyze", "", &json!({"image": data_uri("qr.png")})).await;
+        let value = answer.json();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{value}");
+        assert_eq!((&value["description"], &value["detected_text"]), (&json!("A code."), &json!("hello")));
+        assert_eq!((&value["provider"], &value["finish_reason"]), (&json!("a"), &json!("stop")));
+        assert_eq!(value["route"]["attempts"][0]["outcome"], "ok");
+        assert_eq!((&value["images"][0]["source"], &value["images"][0]["format"]), (&json!("data"), &json!("png")));
+        // People forget the header, and JSON is JSON.
+        let asked = json!({"image": data_uri("qr.png"), "cache": "use"}).to_string();
+        let answer = server.request("POST /v1/analyze", "", asked.as_bytes()).await;
+        assert_eq!((answer.status, &answer.json()["cached"]), (200, &json!(true)));
+        assert_eq!(upstream.calls(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_form_gives_files_and_fields_in_their_order() {
+    locally(async {
+        let upstream = Upstream::start([says("{\"total\": 25.41}")]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let (receipt, qr, uri) = (example_bytes("receipt.png"), example_bytes("qr.png"), data_uri("qr.png"));
+        let schema =
+            json!({"type": "object", "properties": {"total": {"type": "number"}}, "required": ["total"]}).to_string();
+        let fields: [Field<'_>; 8] = [
+            ("file", Some("a.png"), &receipt[..]),
+            ("prompt", None, b"Which total?"),
+            ("schema", None, schema.as_bytes()),
+            ("max_output_tokens", None, b"77"),
+            ("temperature", None, b"0.5"),
+            ("region", None, b"0,0,1,1"),
+            ("", Some("b.png"), &qr[..]),
+            ("more_images", None, uri.as_bytes()),
+        ];
+        let answer = server.post_form("/v1/analyze", "", &fields).await;
+        let value = answer.json();
+        assert_eq!((answer.status, &value["data"]), (200, &json!({"total": 25.41})), "{value}");
+        let sources = value["images"].as_array().expect("images").iter().map(|image| image["source"].clone());
+        assert_eq!(sources.collect::<Vec<_>>(), ["upload", "upload", "data"], "no image is dropped");
+        assert_eq!(value["images"][0]["bytes"], receipt.len());
+        let sent = upstream.received().remove(0).body;
+        assert_eq!((&sent["max_tokens"], &sent["temperature"]), (&json!(77), &json!(0.5)));
+        assert!(sent.to_string().contains("Which total?"), "{sent}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn files_of_a_form_live_as_long_as_its_call() {
+    locally(async {
+        let upstream = Upstream::start([says("One.")]).await;
+        // Two of these images would not fit.
+        let (_folder, server) = server_of(&upstream, "[uploads]\ncapacity = \"100KiB\"\n").await;
+        let receipt = example_bytes("receipt.png");
+        for number in 0..3 {
+            let prompt = format!("How many? {number}");
+            let fields = [("image", Some("a.png"), &receipt[..]), ("prompt", None, prompt.as_bytes())];
+            let answer = server.post_form("/v1/analyze", "", &fields).await;
+            assert_eq!((answer.status, &answer.json()["text"]), (200, &json!("One.")), "{}", answer.text());
+        }
+        let listed = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/list"}).to_string();
+        let (_, listed) = server.post(super::http::JSON, &listed).await;
+        assert!(!listed.to_string().contains("img_"), "{listed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_is_refused_in_our_shape() {
+    locally(async {
+        let upstream = Upstream::start([]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let image = data_uri("qr.png");
+        for (path, body, status, code) in [
+            ("/v1/analyze", "{\"image\": ".to_owned(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", "[]".to_owned(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", String::new(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", json!({}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", json!({"image": image, "imgae": "x"}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", json!({"image": image, "stream": "loud"}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", json!({"image": super::example("qr.png")}).to_string(), 403, "UNSAFE_PATH"),
+            ("/v1/analyze", json!({"image": "http://127.0.0.1/a.png"}).to_string(), 403, "URL_BLOCKED"),
+            ("/v1/analyze", json!({"image": "-"}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", json!({"image": image, "model": "nobody"}).to_string(), 404, "MODEL_NOT_FOUND"),
+            ("/v1/analyze", json!({"image": uri(b"hello")}).to_string(), 415, "UNSUPPORTED_FORMAT"),
+            ("/v1/analyze", json!({"image": uri(b"\x89PNG\r\n\x1a\nhello")}).to_string(), 422, "IMAGE_CORRUPT"),
+            ("/v1/compare", json!({"image": image}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/compare", json!({"image": image, "models": ["a"]}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/batch", json!({"items": []}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/batch", json!({"items": vec![image.clone(); 101]}).to_string(), 400, "INVALID_INPUT"),
+        ] {
+            let answer = server.request(&format!("POST {path}"), "", body.as_bytes()).await;
+            assert_eq!((answer.status, answer.code()), (status, code.to_owned()), "{path} {body:.80}");
+            assert!(answer.json()["error"]["message"].is_string() && answer.json()["error"]["retryable"] == false);
+        }
+        for (line, status) in
+            [("GET /v1/analyze", 405), ("DELETE /v1/images", 405), ("POST /healthz", 405), ("GET /v1/nothing", 404)]
+        {
+            let answer = server.request(line, "", b"").await;
+            assert_eq!((answer.status, answer.code().as_str()), (status, "INVALID_INPUT"), "{line}");
+            assert_eq!(answer.header("allow").is_some(), status == 405, "{line}: {answer:?}");
+        }
+        let broken = server.request("POST /v1/analyze", "content-type: multipart/form-data\r\n", b"x").await;
+        assert_eq!((broken.status, broken.code().as_str()), (400, "INVALID_INPUT"));
+        let many = vec![("more_images", None, &b"x"[..]); 300];
+        assert_eq!(server.post_form("/v1/analyze", "", &many).await.code(), "INVALID_INPUT");
+        assert_eq!(upstream.calls(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_is_told_while_it_is_given() {
+    locally(async {
+        let upstream = Upstream::start([Play::events(spoken(&["A receipt ", "of tea."]))]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let mut asked = json!({"image": data_uri("qr.png"), "prompt": "What is this?", "cache": "bypass"});
+        let answer = server.post_json("/v1/analyze", EVENTS, &asked).await;
+        let events = answer.events();
+        let (last, deltas) = events.split_last().expect("events");
+        let text: String = deltas.iter().map(|(_, data)| data["text"].as_str().expect("text")).collect();
+        assert_eq!(text, "A receipt of tea.");
+        assert!(deltas.iter().all(|(name, _)| name == "delta") && !deltas.is_empty(), "{events:?}");
+        assert_eq!((last.0.as_str(), &last.1["text"]), ("answer", &json!("A receipt of tea.")));
+        assert_eq!(last.1["route"]["attempts"][0]["outcome"], "ok");
+        assert_eq!(
+            (answer.header("cache-control"), answer.header("x-accel-buffering")),
+            (Some("no-cache"), Some("no"))
+        );
+        asked["stream"] = json!(true);
+        assert_eq!(server.post_json("/v1/analyze", "", &asked).await.events().len(), events.len());
+        let qr = example_bytes("qr.png");
+        let fields = [("image", Some("a.png"), &qr[..]), ("prompt", None, b"What?"), ("stream", None, b"true")];
+        assert_eq!(server.post_form("/v1/analyze", "", &fields).await.events().len(), events.len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_fails_before_the_first_word_says_so_by_status_and_who_fails_later_by_an_event() {
+    locally(async {
+        let refused = Play::json(400, &json!({"error": {"message": "no"}}));
+        let kind = vec![("content-type", "text/event-stream".to_owned())];
+        let half = Play::Pieces(kind, vec![spoken(&["Half"]).swap_remove(0)], Then::Break);
+        let upstream = Upstream::start([refused, half]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let asked = json!({"image": data_uri("qr.png"), "prompt": "What is this?"});
+        let answer = server.post_json("/v1/analyze", EVENTS, &asked).await;
+        assert!(answer.status >= 400 && !answer.code().is_empty(), "{}", answer.text());
+        let answer = server.post_json("/v1/analyze", EVENTS, &asked).await;
+        let events = answer.events();
+        assert_eq!((answer.status, events[0].1["text"].as_str()), (200, Some("Half")), "{events:?}");
+        let (name, data) = events.last().expect("an end");
+        assert_eq!((name.as_str(), &data["error"]["code"]), ("error", &json!("UPSTREAM_ERROR")), "{events:?}");
+        let answer = server.post_json("/v1/analyze", EVENTS, &json!({"image": "nothing.png"})).await;
+        assert_eq!((answer.status, answer.code().as_str()), (403, "UNSAFE_PATH"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn models_are_compared_whole_as_a_form_and_as_an_event() {
+    locally(async {
+        let upstream = Upstream::start([says("TOTAL 25.41")]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let asked = json!({"image": data_uri("receipt.png"), "prompt": "Total?", "models": ["a", "b"], "expected": "TOTAL 25.41"});
+        let answer = server.post_json("/v1/compare", "", &asked).await;
+        let compared = |value: &Value| {
+            assert_eq!((&value["answers"][0]["text"], &value["answers"][1]["score"]), (&json!("TOTAL 25.41"), &json!(1.0)), "{value}");
+            assert_eq!((&value["answers"][1]["model_requested"], &value["agreement"]["mean"]), (&json!("b"), &json!(1.0)));
+        };
+        assert_eq!(answer.status, 200);
+        compared(&answer.json());
+        let receipt = example_bytes("receipt.png");
+        let fields =
+            [("image", Some("a.png"), &receipt[..]), ("prompt", None, b"Total?"), ("models", None, b"a, b"), ("expected", None, b"TOTAL 25.41")];
+        compared(&server.post_form("/v1/compare", "", &fields).await.json());
+        let events = server.post_json("/v1/compare", EVENTS, &asked).await.events();
+        assert_eq!((events.len(), events[0].0.as_str()), (1, "answer"));
+        compared(&events[0].1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_whole_or_item_by_item() {
+    locally(async {
+        let upstream = Upstream::start([Play::decide(|received, _| {
+            let slow = received.body.to_string().contains("Slowly?");
+            let pause = Duration::from_millis(if slow { 600 } else { 0 });
+            Play::Late(pause, Box::new(says(if slow { "Slow." } else { "Quick." })))
+        })])
+        .await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let image = data_uri("qr.png");
+        let items = json!([{"image": image, "prompt": "Slowly?"}, {"image": image}, {"image": "/etc/passwd"}]);
+        let asked = json!({"items": items, "prompt": "Quickly?", "cache": "bypass"});
+        let value = server.post_json("/v1/batch", "", &asked).await.json();
+        assert_eq!((&value["succeeded"], &value["failed"]), (&json!(2), &json!(1)), "{value}");
+        let texts = value["items"].as_array().expect("items").iter().map(|item| item["text"].clone());
+        assert_eq!(texts.collect::<Vec<_>>(), [json!("Slow."), json!("Quick."), Value::Null]);
+        assert_eq!(value["items"][2]["error"]["code"], "UNSAFE_PATH");
+        let events = server.post_json("/v1/batch", EVENTS, &asked).await.events();
+        let (last, items) = events.split_last().expect("events");
+        let mut order: Vec<u64> = items.iter().filter_map(|(_, data)| data["index"].as_u64()).collect();
+        assert_eq!((items.len(), order.last()), (3, Some(&0)), "the slow one comes last: {events:?}");
+        order.sort_unstable();
+        assert_eq!(order, [0, 1, 2]);
+        assert!(items.iter().all(|(name, _)| name == "item"));
+        assert_eq!((last.0.as_str(), &last.1["succeeded"], &last.1["failed"]), ("answer", &json!(2), &json!(1)));
+        let (one, two) = (example_bytes("qr.png"), example_bytes("receipt.png"));
+        let fields = [("a", Some("1.png"), &one[..]), ("b", Some("2.png"), &two[..]), ("prompt", None, b"Quickly?")];
+        let value = server.post_form("/v1/batch", "", &fields).await.json();
+        assert_eq!((&value["succeeded"], &value["items"][1]["text"]), (&json!(2), &json!("Quick.")), "{value}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_said_for_all_items_is_said_once() {
+    locally(async {
+        let upstream = Upstream::start([says("Seen.")]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let image = data_uri("qr.png");
+        // A hundred copies of it would be gigabytes.
+        let asked = json!({"items": vec![json!({"image": image}); 100], "prompt": "x".repeat(20 << 20)});
+        let began = Instant::now();
+        let answer = server.post_json("/v1/batch", "", &asked).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"), "{:?}", began.elapsed());
+        // An item's own words come first, whatever they are called.
+        let asked = json!({"items": [{"image": image, "max_tokens": 5, "question": "Own?"}], "max_output_tokens": 50, "prompt": "All?"});
+        assert_eq!(server.post_json("/v1/batch", "", &asked).await.status, 200);
+        let sent = upstream.received().remove(0).body;
+        assert_eq!(sent["max_tokens"], 5, "{sent:.300}");
+        assert!(sent.to_string().contains("Own?") && !sent.to_string().contains("All?"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaving_a_stream_leaves_the_vendor_within_a_second() {
+    locally(async {
+        let upstream = Upstream::start([begins("A rec")]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let asked = json!({"image": data_uri("qr.png"), "prompt": "What is this?"}).to_string();
+        let mut stream = server.begin("POST /v1/analyze", EVENTS, asked.as_bytes()).await;
+        until(&mut stream, "A rec").await;
+        drop(stream);
+        assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "the vendor was left hanging");
+        // And so does leaving before anything was said.
+        let silent = Upstream::start([Play::Silence]).await;
+        let (_folder, server) = server_of(&silent, "").await;
+        let items = json!({"items": [data_uri("qr.png")], "prompt": "What is this?"}).to_string();
+        let stream = server.begin("POST /v1/batch", EVENTS, items.as_bytes()).await;
+        while silent.calls() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        drop(stream);
+        assert!(silent.has_been_left(1, Duration::from_secs(1)).await, "the vendor was left hanging");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_keeps_its_turn_until_it_ends() {
+    locally(async {
+        let upstream = Upstream::start([begins("A rec"), says("Second.")]).await;
+        let (_folder, server) = server_of(&upstream, "[server]\nmax_requests = 1\nqueue = 1\n").await;
+        let asked = |prompt: &str| json!({"image": data_uri("qr.png"), "prompt": prompt, "cache": "bypass"});
+        let mut first = server.begin("POST /v1/analyze", EVENTS, asked("One?").to_string().as_bytes()).await;
+        until(&mut first, "A rec").await;
+        let mut second = server.begin("POST /v1/analyze", "", asked("Two?").to_string().as_bytes()).await;
+        assert!(is_silent(&mut second, Duration::from_millis(700)).await, "the turn is taken");
+        let third = server.post_json("/v1/analyze", "", &asked("Three?")).await;
+        assert_eq!((third.status, third.code().as_str()), (503, "OVERLOADED"), "and so is the place in the queue");
+        assert_eq!(third.header("retry-after"), Some("2"));
+        assert_eq!(upstream.calls(), 1);
+        drop(first);
+        let second = rest(&mut second).await;
+        assert_eq!((second.status, &second.json()["text"]), (200, &json!("Second.")));
+    })
+    .await;
+}
