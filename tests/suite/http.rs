@@ -185,6 +185,30 @@ async fn strangers_and_malformed_requests_are_refused_by_status() {
 }
 
 #[tokio::test]
+async fn messages_are_answered_whatever_a_client_accepts() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        for (accept, kind) in [
+            ("", "application/json"),
+            ("accept: */*\r\n", "application/json"),
+            ("accept: application/json\r\n", "application/json"),
+            ("accept: application/json, text/event-stream\r\n", "application/json"),
+            ("accept: text/event-stream\r\n", "text/event-stream"),
+        ] {
+            let answer = server.request("POST /mcp", &format!("{JSON}{accept}"), list().as_bytes()).await;
+            assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{accept}");
+            let message = if kind == "application/json" { answer.json() } else { answer.events().remove(0).1 };
+            assert_eq!(message["result"]["tools"].as_array().map(Vec::len), Some(5), "{accept}: {message}");
+        }
+        assert_eq!(
+            server.request("POST /mcp", &format!("{JSON}accept: image/png\r\n"), list().as_bytes()).await.status,
+            406
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn clients_that_drag_are_cut_off_while_others_are_served() {
     locally(async {
         let server = Server::start(&[]).await;

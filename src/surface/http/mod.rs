@@ -8,6 +8,7 @@ mod body;
 mod caller;
 mod guard;
 mod images;
+mod lenient;
 mod openai;
 mod openapi;
 mod refusal;
@@ -26,7 +27,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures_util::StreamExt as _;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::SessionManager;
@@ -34,7 +35,7 @@ use rmcp::transport::streamable_http_server::SessionManager;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -207,7 +208,7 @@ fn mcp<H: ServerHandler>(
     settings: StreamableHttpServerConfig,
 ) -> Router {
     let service = StreamableHttpService::new(move || Ok(handler()), Arc::new(sessions), settings);
-    Router::new().route_service("/mcp", service).layer(from_fn(lenient))
+    Router::new().route_service("/mcp", service).layer(from_fn(lenient::lenient))
 }
 
 /// Whether requests are taken, and for those who may know it, how every provider is.
@@ -240,24 +241,6 @@ async fn not_like_that(request: Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let failure = Failure::invalid(format!("{path} does not take {method}"));
     refusal::closing(refusal::with_status(path, 405, &failure.advise("GET /openapi.json lists what there is")))
-}
-
-/// Takes requests as people's tools send them: an `Accept` that would do is completed, because rmcp wants both types
-/// named, and a message that does not parse is told so in JSON-RPC.
-async fn lenient(mut request: Request, next: Next) -> Response {
-    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    if accept.contains("*/*") || accept.contains("application/json") || accept.contains("application/*") {
-        let both = HeaderValue::from_static("application/json, text/event-stream");
-        request.headers_mut().insert(ACCEPT, both);
-    }
-    let kind = request.headers().get(CONTENT_TYPE);
-    let is_json = kind.is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let response = next.run(request).await;
-    if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        let body = refusal::rpc(-32700, "the body is not a JSON-RPC message", &Value::Null);
-        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response();
-    }
-    response
 }
 
 /// Sends a request away before its body is read, when there would be no turn for it.

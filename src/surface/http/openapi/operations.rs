@@ -1,16 +1,21 @@
 //! The routes: what each does, takes and answers.
 
+use std::borrow::Cow;
+
 use utoipa::ToSchema;
 use utoipa::openapi::path::{
     HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, Paths, PathsBuilder,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, ResponseBuilder};
 
 use super::KEY;
-use super::refusals::{BODY, DOOR, FILES, MODELS, NAMES, PICTURES, Shape, response as refusal, responses};
+use super::answers::{Answer, Delta};
+use super::refusals::{
+    BODY, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
+};
 use super::{answers, chat, questions};
 use crate::failure::Code;
 
@@ -40,19 +45,19 @@ pub(super) fn paths() -> Paths {
 }
 
 fn analyze() -> OperationBuilder {
-    let events = "events `delta` (`Delta`) while the model speaks, then `answer` (`Answer`) or `error` (`Refusal`)";
+    let events = [event("delta", Delta::name()), event("answer", Answer::name()), event("error", Refusal::name())];
     let operation =
         guarded("analyze", "Describes images, reads them, answers a question about them, or fills in a schema.");
     let operation = operation.request_body(Some(json_or_form::<questions::AnalyzeRequest, questions::AnalyzeForm>()));
     refused(
-        answered(operation, "200", told::<answers::Answer>("the answer", events)),
+        answered(operation, "200", told::<Answer>("the answer", events)),
         Shape::Ours,
         &[BODY, FILES, PICTURES, NAMES, MODELS],
     )
 }
 
 fn compare() -> OperationBuilder {
-    let events = "the event `answer` (`Comparison`)";
+    let events = [event("answer", answers::Comparison::name()), event("error", Refusal::name())];
     let operation = guarded("compare", "Asks several models the same, each on its own.");
     let operation = operation.request_body(Some(json_or_form::<questions::CompareRequest, questions::CompareForm>()));
     let response =
@@ -61,7 +66,7 @@ fn compare() -> OperationBuilder {
 }
 
 fn batch() -> OperationBuilder {
-    let events = "events `item` (`BatchOutcome`) as they are there, then `answer` (`Summary`)";
+    let events = [event("item", answers::BatchOutcome::name()), event("answer", answers::Summary::name())];
     let operation = guarded("batch", "Asks about many images at once; each has an answer or an error of its own.");
     let operation = operation.request_body(Some(json_or_form::<questions::BatchRequest, questions::BatchForm>()));
     refused(
@@ -84,7 +89,9 @@ fn upload() -> OperationBuilder {
 }
 
 fn chat_completion() -> OperationBuilder {
-    let events = "chunks (`ChatChunk`), then `[DONE]`; or an error (`OpenAiRefusal`) and the end";
+    let (done, data) = (ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["[DONE]"])), "data");
+    let done = ObjectBuilder::new().property(data, done).required(data);
+    let events = [said(chat::ChatChunk::name()), said(OpenAiRefusal::name()), done];
     let operation =
         guarded("createChatCompletion", "The next turn of a conversation with images, as OpenAI's clients ask for it.");
     let body =
@@ -186,11 +193,25 @@ fn json_or_form<J: ToSchema, F: ToSchema>() -> RequestBody {
     body.required(Some(Required::True)).build()
 }
 
-/// An answer that can be had whole, or told while it is given.
-fn told<T: ToSchema>(words: &str, events: &str) -> Response {
-    let told = ObjectBuilder::new().schema_type(Type::String).description(Some(events));
-    let told = ContentBuilder::new().schema(Some(told)).build();
-    ResponseBuilder::new().description(words).content(JSON, of::<T>()).content(EVENTS, told).build()
+/// An answer that can be had whole, or told while it is given. In 3.1, the schema of a stream is taken for that of each of
+/// its events.
+fn told<T: ToSchema>(words: &str, events: impl IntoIterator<Item = ObjectBuilder>) -> Response {
+    let any = events.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item);
+    let events = ContentBuilder::new().schema(Some(any.description(Some("each event")))).build();
+    ResponseBuilder::new().description(words).content(JSON, of::<T>()).content(EVENTS, events).build()
+}
+
+/// An event of this name, whose data is JSON of this type.
+fn event(name: &str, data: Cow<'static, str>) -> ObjectBuilder {
+    let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([name]));
+    said(data).property("event", name).required("event")
+}
+
+/// An event without a name.
+fn said(data: Cow<'static, str>) -> ObjectBuilder {
+    let data = Ref::from_schema_name(data);
+    let data = ObjectBuilder::new().schema_type(Type::String).content_media_type(JSON).content_schema(Some(data));
+    ObjectBuilder::new().property("data", data).required("data")
 }
 
 fn of<T: ToSchema>() -> Content {
