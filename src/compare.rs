@@ -10,11 +10,12 @@ use tokio::task::spawn_blocking;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway};
 use crate::reply::{Content, Reply};
+use crate::router::roster::Roster;
 
 /// Models that may be asked at once.
 pub const MOST_MODELS: usize = 8;
 /// Characters of an answer that are compared; the time that takes grows with their square.
-const COMPARED: usize = 4000;
+pub const COMPARED: usize = 4000;
 
 /// What several models answered to the same question.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Agreement {
     pub similarity: f64,
     /// Whether data was compared member by member; texts are compared by the edits between them.
     pub by_member: bool,
+    /// Whether an answer was longer than what is compared of it.
+    pub cut: bool,
 }
 
 impl Comparison {
@@ -66,7 +69,7 @@ pub async fn compare(
     expected: Option<&str>,
     asker: &Asker,
 ) -> Result<Comparison> {
-    check(models)?;
+    check(models, &gateway.roster)?;
     let outcomes = gateway.ask_each(ask, models, asker).await?;
     let answers = models.iter().cloned().zip(outcomes);
     let answers = answers.map(|(model, outcome)| Answered { model, outcome, score: None }).collect();
@@ -75,13 +78,18 @@ pub async fn compare(
     comparing.await.map_err(|_| Failure::new(Code::Internal, "comparing the answers met a fault of the program"))
 }
 
-fn check(models: &[String]) -> Result<()> {
+fn check(models: &[String], roster: &Roster) -> Result<()> {
     if !(2..=MOST_MODELS).contains(&models.len()) {
         let message = format!("{} models were named: from 2 to {MOST_MODELS} can be compared", models.len());
         return Err(Failure::invalid(message).advise("name models as list_models shows them"));
     }
-    match models.iter().enumerate().find(|(index, model)| models.iter().take(*index).any(|other| other == *model)) {
-        Some((_, twice)) => Err(Failure::invalid(format!("the model `{twice}` is named twice"))),
+    let meant = |name: &String| roster.resolve(name).map_or_else(|_| name.clone(), |candidate| candidate.name());
+    let meant: Vec<String> = models.iter().map(meant).collect();
+    match meant.iter().enumerate().find(|(index, model)| meant.iter().take(*index).any(|other| other == *model)) {
+        Some((index, twice)) => {
+            let named = models.get(index).unwrap_or(twice);
+            Err(Failure::invalid(format!("the model `{named}` is named twice")).advise("name models that differ"))
+        }
         None => Ok(()),
     }
 }
@@ -98,11 +106,13 @@ fn compared(mut answers: Vec<Answered>, expected: Option<&str>) -> Comparison {
         .collect();
     let pairs = said.iter().enumerate().flat_map(|(at, one)| said.iter().skip(at + 1).map(move |other| (one, other)));
     let agreement = pairs.map(|((a, one), (b, other))| {
-        let (similarity, by_member) = match (one, other) {
-            (Content::Data(one), Content::Data(other)) => (same_members(one, other), true),
-            _ => (similarity(&text(one), &text(other)), false),
-        };
-        Agreement { pair: (*a, *b), similarity, by_member }
+        let pair = (*a, *b);
+        if let (Content::Data(one), Content::Data(other)) = (one, other) {
+            return Agreement { pair, similarity: same_members(one, other), by_member: true, cut: false };
+        }
+        let (one, other) = (text(one), text(other));
+        let cut = [&one, &other].iter().any(|text| text.chars().nth(COMPARED).is_some());
+        Agreement { pair, similarity: similarity(&one, &other), by_member: false, cut }
     });
     let agreement = agreement.collect();
     Comparison { answers, agreement }

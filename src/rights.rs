@@ -39,16 +39,26 @@ impl Rights {
         let head = |name: &String| name.split('/').next() == Some(provider);
         self.models.as_ref().is_none_or(|allowed| allowed.iter().any(head))
     }
+
+    /// Whether there is anything that others may ask and this caller may not.
+    #[must_use]
+    pub fn are_restricted(&self) -> bool {
+        self.models.is_some() || !self.tags.is_empty()
+    }
 }
 
-/// How often a caller may ask. A burst of a tenth of a minute's share is taken at once.
+/// Questions that may come at once, where so many may come in a minute: models of a comparison.
+const LEAST_BURST: u32 = 8;
+
+/// How often a caller may ask. A burst of a tenth of a minute's share is taken at once, or a comparison's worth.
 pub struct Pace(DefaultDirectRateLimiter);
 
 impl Pace {
     /// So many questions a minute.
     #[must_use]
     pub fn per_minute(questions: NonZeroU32) -> Self {
-        let burst = NonZeroU32::new(questions.get() / 10).unwrap_or(NonZeroU32::MIN);
+        let burst = questions.get().min(LEAST_BURST.max(questions.get() / 10));
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         Self(RateLimiter::direct(Quota::per_minute(questions).allow_burst(burst)))
     }
 

@@ -21,6 +21,7 @@ mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use image::ImageFormat;
@@ -64,6 +65,11 @@ impl Door {
         }
     }
 }
+
+/// Bytes of pictures that came with calls: the door takes no more of bodies at once.
+const LENT: u64 = 512 << 20;
+/// Longer no call lasts.
+const LENT_FOR: Duration = Duration::from_hours(1);
 
 /// Who names an image, and through which door they came.
 #[derive(Debug, Clone)]
@@ -230,6 +236,8 @@ impl Picture {
 pub struct Intake {
     settings: Settings,
     uploads: Arc<Uploads>,
+    /// Pictures that came with calls: they push out nothing that was sent ahead.
+    lent: Arc<Uploads>,
     fetcher: Fetcher,
     workers: Workers,
     clipboard: Clipboard,
@@ -249,8 +257,10 @@ impl Intake {
             let (clipboard, latest) = (is_here && settings.clipboard, is_here && !settings.latest.is_empty());
             Arc::new(Paths { policy, machine: settings.machine.clone(), ways: Ways { door, clipboard, latest } })
         };
+        let lent = uploads::Settings { capacity: LENT, ttl: LENT_FOR };
         Self {
             uploads,
+            lent: Arc::new(Uploads::new(lent)),
             fetcher,
             workers,
             clipboard: Clipboard::default(),
@@ -285,7 +295,11 @@ impl Intake {
                 let reading = move || paths.read(&path, largest as u64).map(Bytes::from);
                 self.workers.run(deadline, 0, reading).await?
             }
-            Source::Upload(handle) => return self.uploads.get(&handle, &visitor.caller).map(|upload| upload.picture),
+            Source::Upload(handle) => {
+                let lent = self.lent.get(&handle, &visitor.caller);
+                let upload = lent.or_else(|_| self.uploads.get(&handle, &visitor.caller))?;
+                return Ok(upload.picture);
+            }
             Source::Clipboard => return self.open_clipboard(door, deadline).await,
             Source::Latest(rank) => return self.open_latest(rank, door, deadline).await,
             Source::Stdin if door == Door::CommandLine => read_stdin(largest, deadline).await?,
@@ -311,7 +325,7 @@ impl Intake {
     /// As [`Self::upload`].
     pub async fn lend(&self, bytes: Bytes, caller: &Caller, deadline: Instant) -> Result<Lent> {
         let picture = self.received(bytes, deadline).await?;
-        self.uploads.lend(picture, caller)
+        self.lent.lend(picture, caller)
     }
 
     async fn received(&self, bytes: Bytes, deadline: Instant) -> Result<Picture> {

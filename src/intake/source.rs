@@ -41,8 +41,10 @@ impl Source {
         if text.contains('\0') {
             return Err(Failure::invalid("reading the image argument: it holds a NUL character"));
         }
-        if is_handle(text) {
-            return Ok(Self::Upload(text.to_owned()));
+        // Clients that read resources know a handle by the address of its resource.
+        let handle = text.strip_prefix(uploads::RESOURCE).unwrap_or(text);
+        if is_handle(handle) {
+            return Ok(Self::Upload(handle.to_owned()));
         }
         if text.eq_ignore_ascii_case("clipboard") {
             return Ok(Self::Clipboard);
@@ -173,6 +175,7 @@ mod tests {
         check("C:\\shots\\a.png", path("C:\\shots\\a.png"));
         check("notes: final.png", path("notes: final.png"));
         check("img_0123456789abcdef-_", Source::Upload("img_0123456789abcdef-_".into()));
+        check("vision://images/img_0123456789abcdef-_", Source::Upload("img_0123456789abcdef-_".into()));
         check("img_2041.jpeg", path("img_2041.jpeg"));
         check("./img_0123456789abcdef-_", path("./img_0123456789abcdef-_"));
         check("clipboard", Source::Clipboard);

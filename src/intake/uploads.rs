@@ -3,7 +3,8 @@
 //! They live in memory, for a while and within a bound. When that is reached, whoever has the most loses the oldest, so
 //! that nobody pushes out everybody else's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,8 +19,12 @@ use crate::failure::{Code, Failure, Result};
 
 /// What every handle begins with.
 pub const PREFIX: &str = "img_";
+/// What the address of a handle's resource begins with.
+pub const RESOURCE: &str = "vision://images/";
 /// Random bytes of a handle.
 const RANDOM: usize = 18;
+/// Pictures that are kept at once.
+const MOST: usize = 10_000;
 /// What a picture takes besides its bytes, about.
 const OVERHEAD: u64 = 1024;
 
@@ -52,8 +57,17 @@ struct Kept {
     /// The oldest first.
     uploads: BTreeMap<u64, Upload>,
     places: HashMap<String, u64>,
+    held: HashMap<Caller, Held>,
     next: u64,
     bytes: u64,
+}
+
+/// What one caller has.
+#[derive(Default)]
+struct Held {
+    bytes: u64,
+    /// The oldest first.
+    places: BTreeSet<u64>,
 }
 
 impl Uploads {
@@ -76,7 +90,7 @@ impl Uploads {
         let expires = Instant::now() + self.settings.ttl;
         let upload = Upload { handle: handle()?, picture, expires, caller: caller.clone() };
         let mut kept = self.kept();
-        while kept.bytes + size > self.settings.capacity {
+        while kept.bytes + size > self.settings.capacity || kept.uploads.len() >= MOST {
             kept.drop_one();
         }
         kept.add(upload.clone(), size);
@@ -109,7 +123,9 @@ impl Uploads {
     /// What a caller has sent, the latest first.
     #[must_use]
     pub fn of(&self, caller: &Caller) -> Vec<Upload> {
-        self.kept().uploads.values().rev().filter(|upload| upload.caller == *caller).cloned().collect()
+        let kept = self.kept();
+        let places = kept.held.get(caller).into_iter().flat_map(|held| held.places.iter().rev());
+        places.filter_map(|place| kept.uploads.get(place).cloned()).collect()
     }
 
     /// What is kept, without what has expired.
@@ -150,6 +166,9 @@ impl Drop for Lent {
 
 impl Kept {
     fn add(&mut self, upload: Upload, size: u64) {
+        let held = self.held.entry(upload.caller.clone()).or_default();
+        held.bytes += size;
+        held.places.insert(self.next);
         self.places.insert(upload.handle.clone(), self.next);
         self.uploads.insert(self.next, upload);
         self.next += 1;
@@ -159,19 +178,22 @@ impl Kept {
     fn remove(&mut self, place: u64) {
         if let Some(upload) = self.uploads.remove(&place) {
             self.places.remove(&upload.handle);
-            self.bytes -= size(&upload.picture);
+            let size = size(&upload.picture);
+            self.bytes -= size;
+            if let Entry::Occupied(mut held) = self.held.entry(upload.caller) {
+                held.get_mut().bytes -= size;
+                held.get_mut().places.remove(&place);
+                if held.get().places.is_empty() {
+                    held.remove();
+                }
+            }
         }
     }
 
     /// Drops the oldest upload of whoever has the most.
     fn drop_one(&mut self) {
-        let mut held: HashMap<&Caller, u64> = HashMap::new();
-        for upload in self.uploads.values() {
-            *held.entry(&upload.caller).or_default() += size(&upload.picture);
-        }
-        let most = held.into_iter().max_by_key(|(_, bytes)| *bytes).map(|(caller, _)| caller.clone());
-        let oldest = self.uploads.iter().find(|(_, upload)| Some(&upload.caller) == most.as_ref());
-        match oldest.map(|(place, _)| *place) {
+        let most = self.held.values().max_by_key(|held| held.bytes);
+        match most.and_then(|held| held.places.first().copied()) {
             Some(place) => self.remove(place),
             None => self.bytes = 0,
         }

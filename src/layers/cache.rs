@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -167,7 +168,14 @@ impl Cached {
             }
             sender.send_modify(|heard| heard.outcome = Some(answered));
         });
-        let flight = Arc::new(Flight { heard, task, deadline, key: in_air, flights: self.flights.clone() });
+        let flight = Arc::new(Flight {
+            heard,
+            task,
+            deadline,
+            key: in_air,
+            flights: self.flights.clone(),
+            billed: AtomicBool::new(false),
+        });
         flights.insert(flight.key, Arc::downgrade(&flight));
         flight
     }
@@ -241,6 +249,8 @@ struct Flight {
     deadline: Instant,
     key: InAir,
     flights: Flights,
+    /// Whether somebody has taken the answer together with what it cost.
+    billed: AtomicBool,
 }
 
 impl Flight {
@@ -263,6 +273,11 @@ impl Flight {
         }
     }
 
+    /// The answer for one of those who waited. One call is one bill: the others have it for nothing.
+    fn share(&self, answer: Answer) -> Answer {
+        if self.billed.swap(true, Ordering::Relaxed) { remembered(&answer) } else { answer }
+    }
+
     /// Everything that was said, and what is still to be said.
     fn listen(self: Arc<Self>, deadline: Instant) -> AnswerStream {
         Box::pin(unfold(Some((self, 0)), move |state| async move {
@@ -277,7 +292,7 @@ impl Flight {
                 return Some((Ok(Chunk::Delta(said)), Some((flight, known))));
             }
             let outcome = outcome.unwrap_or_else(|| Err(lost()));
-            Some((outcome.map(|answer| Chunk::End(Box::new(answer))), None))
+            Some((outcome.map(|answer| Chunk::End(Box::new(flight.share(answer)))), None))
         }))
     }
 }
@@ -334,7 +349,7 @@ impl VisionProvider for Cached {
         }
         let flight = self.airborne(key, ctx, req, Delivery::Whole).await?;
         let outcome = flight.heard.borrow().outcome.clone();
-        outcome.unwrap_or_else(|| Err(lost()))
+        outcome.unwrap_or_else(|| Err(lost())).map(|answer| flight.share(answer))
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {

@@ -126,6 +126,8 @@ pub struct Plan {
     pub demands: Vec<String>,
     pub candidates: Vec<Candidate>,
     pub skipped: Vec<Skipped>,
+    /// Whether somebody was left out whom this caller may not ask. Who that is stays unsaid.
+    pub forbidden: bool,
     /// How long the first is waited for before the second is asked as well.
     pub hedge: Option<Duration>,
 }
@@ -149,8 +151,8 @@ impl Roster {
         let Some(name) = wanted.model.filter(|name| !self.rules.iter().any(|rule| rule.names(name))) else {
             return Ok(());
         };
-        self.resolve(name)?;
-        self.check_rights(wanted)
+        self.check_rights(wanted)?;
+        self.resolve(name).map(drop)
     }
 
     /// Whether a request can be planned at all, as far as that can be said before its images are there.
@@ -196,6 +198,7 @@ impl Roster {
             demands: self.demands(wanted),
             candidates: Vec::new(),
             skipped: Vec::new(),
+            forbidden: false,
             hedge: None,
         };
         let mut able = Vec::new();
@@ -212,7 +215,9 @@ impl Roster {
             plan.candidates.extend(able.into_iter().map(stand_in));
         }
         self.leave_alone_who_rests(wanted, &mut plan);
-        let first = plan.candidates.first().filter(|it| !it.stands_in && choice.strategy != Strategy::First);
+        // A default that is not this caller's is not named to them either.
+        let named_first = choice.strategy == Strategy::First && !plan.forbidden;
+        let first = plan.candidates.first().filter(|it| plan.forbidden || !it.stands_in && !named_first);
         let asked = wanted.model.map(str::to_owned).or_else(|| first.map(Candidate::name));
         plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
         if plan.candidates.is_empty() {
@@ -244,6 +249,7 @@ impl Roster {
         }
         match self.unfitness(&candidate, wanted, &plan.demands) {
             None => able.push((candidate, weight)),
+            Some(Reason::Forbidden) => plan.forbidden = true,
             Some(reason) => {
                 // Of many that were offered, nobody asked for this one.
                 let particular = plan.strategy == Strategy::First || !plan.candidates.is_empty();
@@ -341,13 +347,14 @@ impl Roster {
 
     /// Whoever names a model that is not theirs should learn so, and not be given another one.
     fn check_rights(&self, wanted: &Wanted<'_>) -> Result<()> {
-        let Some(name) = wanted.model else { return Ok(()) };
-        let Ok(candidate) = self.resolve(name) else { return Ok(()) };
-        if self.allows(wanted.rights, &candidate) {
+        let Some(name) = wanted.model.filter(|_| wanted.rights.are_restricted()) else { return Ok(()) };
+        let is_rule = self.rules.iter().any(|rule| rule.names(name));
+        if is_rule || self.resolve(name).is_ok_and(|candidate| self.allows(wanted.rights, &candidate)) {
             return Ok(());
         }
-        let failure = Failure::new(Code::Forbidden, format!("this key does not allow the model `{name}`"));
-        Err(failure.advise("choose one of those that list_models shows, or ask the operator"))
+        // In the same words for names that nothing has: what others may ask is not this caller's business.
+        let failure = Failure::new(Code::Forbidden, format!("this key does not allow a model called `{name}`"));
+        Err(failure.advise(format!("choose one of {}", self.names_for(wanted.rights).join(", "))))
     }
 }
 
@@ -404,10 +411,11 @@ fn nobody(plan: &Plan, wanted: &Wanted<'_>) -> Failure {
     if let Some(place) = missing {
         return Failure::new(Code::NoProvider, message).advise(format!("the operator has to set {place}"));
     }
-    if plan.skipped.iter().all(|skipped| skipped.reason == Reason::Forbidden) {
-        return Failure::new(Code::Forbidden, message).advise("ask the operator which models this key allows");
+    if plan.forbidden && plan.skipped.is_empty() {
+        let message = format!("this key allows no model that could do the task `{}`", wanted.name);
+        return Failure::new(Code::Forbidden, message).advise("ask the operator for one");
     }
-    if plan.skipped.iter().all(|skipped| matches!(skipped.reason, Reason::Kept(_) | Reason::Forbidden)) {
+    if plan.skipped.iter().all(|skipped| matches!(skipped.reason, Reason::Kept(_))) {
         let advice = format!("name a model of a provider that is `{}`", plan.demands.join("` and `"));
         return Failure::new(Code::Forbidden, message).advise(advice);
     }

@@ -114,6 +114,7 @@ impl Roster {
         // An alias may name an alias; one that leads in a circle ends as a name that nothing has.
         let target = (0..8).fold(name, |name, _| self.aliases.get(name).map_or(name, String::as_str));
         let (provider, model) = match target.split_once('/') {
+            Some((_, "")) => return Err(self.not_found(name)),
             Some((provider, model)) => (provider, Some(model)),
             None => (target, None),
         };
@@ -151,6 +152,13 @@ impl Roster {
         let is_allowed = |name: &str| self.resolve(name).is_ok_and(|candidate| self.allows(rights, &candidate));
         let mut chosen = self.rules.iter().filter(|rule| rule.names(name)).flat_map(|rule| rule.choice.models());
         is_allowed(name) || chosen.any(|model| is_allowed(model))
+    }
+
+    /// The providers that a caller with these rights may ask something.
+    pub fn providers_for<'a>(&'a self, rights: &'a Rights) -> impl Iterator<Item = &'a str> {
+        let has = |backend: &Backend| rights.tags.iter().all(|tag| backend.tags.contains(tag));
+        let names = self.backends.iter().filter(move |(_, backend)| has(backend)).map(|(name, _)| name.as_str());
+        names.filter(|name| rights.allow_some_of(name))
     }
 
     fn not_found(&self, name: &str) -> Failure {

@@ -15,10 +15,12 @@ use crate::router::plan::Fallback;
 /// Names that models guess for an argument, its own first.
 const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url"];
 const PROMPT: &[&str] = &["prompt", "question", "query"];
+/// Characters of a name that nobody knows, in the error that says so.
+const LONGEST_SHOWN: usize = 100;
 const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion_tokens"];
 
 /// Bytes of what is said for all items of a batch: each gets a copy.
-const LARGEST_FOR_ALL: usize = 512 << 10;
+const LARGEST_FOR_ALL: usize = 128 << 10;
 
 /// What `compare_models` is asked.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub(super) struct Comparing {
 /// # Errors
 /// `INVALID_INPUT` naming the argument that cannot be understood.
 pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
-    let mut arguments = Arguments(arguments);
+    let mut arguments = Arguments::new(arguments);
     let ask = arguments.question()?;
     arguments.must_be_empty("image, more_images, prompt, task, schema, model, detail, region, system, max_output_tokens, temperature, top_p, seed, stop, fallback, boxes and cache")?;
     Ok(ask)
@@ -44,7 +46,7 @@ pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
 /// # Errors
 /// As [`ask`].
 pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
-    let mut arguments = Arguments(arguments);
+    let mut arguments = Arguments::new(arguments);
     let (models, expected) = (arguments.texts(&["models"])?, arguments.text(&["expected", "expect"])?);
     let ask = arguments.question()?;
     arguments.must_be_empty("image, more_images, prompt, task, models, expected, schema, detail, region and cache")?;
@@ -56,7 +58,7 @@ pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
 /// # Errors
 /// As [`ask`], naming the item.
 pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
-    let mut arguments = Arguments(arguments);
+    let mut arguments = Arguments::new(arguments);
     let wrong = || Failure::invalid("`items` must be an array of objects with an `image`, or of images");
     let items = match arguments.take(&["items"]) {
         Some((_, Value::Array(items))) => items,
@@ -65,7 +67,9 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
         None => arguments.texts(&["images"])?.into_iter().map(Value::String).collect(),
     };
     batch::check(items.len())?;
-    let for_all = arguments.0;
+    // It may be large, and is the same for all.
+    let schema = arguments.schema()?;
+    let for_all = arguments.named;
     if serde_json::to_string(&for_all).is_ok_and(|text| text.len() > LARGEST_FOR_ALL) {
         let message = format!("what is said for all items has more than {} KiB", LARGEST_FOR_ALL >> 10);
         return Err(Failure::invalid(message).advise("name images in `items`, and say less for all of them"));
@@ -86,8 +90,10 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
                 item.insert(name.clone(), value.clone());
             }
         }
-        item.extend(own.clone());
-        ask(item).map_err(|failure| Failure { message: format!("item {index}: {}", failure.message), ..failure })
+        item.extend(own);
+        let asked = ask(item)
+            .map_err(|failure| Failure { message: format!("item {index}: {}", failure.message), ..failure })?;
+        Ok(Ask { schema: asked.schema.or_else(|| schema.clone()), ..asked })
     });
     asks.collect()
 }
@@ -97,7 +103,7 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
 /// # Errors
 /// As [`ask`].
 pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
-    let mut arguments = Arguments(arguments);
+    let mut arguments = Arguments::new(arguments);
     let messages = arguments.take(&["messages"]).map(|(_, messages)| messages).unwrap_or_default();
     let heard = conversation::read(&messages)?;
     let ask = Ask {
@@ -118,9 +124,17 @@ pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
 }
 
 /// Arguments that were not read yet.
-struct Arguments(Map<String, Value>);
+struct Arguments {
+    named: Map<String, Value>,
+    /// What was said twice, and not the same.
+    conflict: Option<String>,
+}
 
 impl Arguments {
+    fn new(named: Map<String, Value>) -> Self {
+        Self { named, conflict: None }
+    }
+
     /// A question about images.
     fn question(&mut self) -> Result<Ask> {
         Ok(Ask {
@@ -140,9 +154,18 @@ impl Arguments {
         })
     }
 
-    /// The images. One that a chat program uploaded comes as an object and takes the place of whatever its model wrote for it.
+    /// The images, under whatever names they come. One that a chat program uploaded comes as an object and takes the place
+    /// of whatever its model wrote for it.
     fn images(&mut self) -> Result<Vec<String>> {
-        let named = self.text(IMAGE)?;
+        let mut first = Vec::new();
+        for name in IMAGE {
+            for image in self.texts(&[name])? {
+                // Who is unsure of the name writes the same under several.
+                if !first.contains(&image) {
+                    first.push(image);
+                }
+            }
+        }
         let uploaded = match self.take(&["file"]) {
             None => None,
             Some((_, Value::String(text))) => Some(text),
@@ -151,8 +174,9 @@ impl Arguments {
                 Some(file["download_url"].as_str().ok_or_else(wrong)?.to_owned())
             }
         };
+        let first = uploaded.map_or(first, |uploaded| vec![uploaded]);
         let (images, more) = (self.texts(&["images"])?, self.texts(&["more_images"])?);
-        Ok(uploaded.or(named).into_iter().chain(images).chain(more).collect())
+        Ok([first, images, more].concat())
     }
 
     fn fallback(&mut self) -> Result<Fallback> {
@@ -192,12 +216,16 @@ impl Arguments {
         seed.map(Some).ok_or_else(|| Failure::invalid("`seed` must be a whole number"))
     }
 
-    /// Takes the first of these names that says something.
+    /// Takes the first of these names that says something. Two that say different things are reported at the end.
     fn take(&mut self, names: &[&str]) -> Option<(String, Value)> {
-        let taken = names.iter().filter_map(|name| Some(((*name).to_owned(), self.0.remove(*name)?)));
+        let taken = names.iter().filter_map(|name| Some(((*name).to_owned(), self.named.remove(*name)?)));
         let said = |value: &Value| !value.is_null() && value.as_str() != Some("");
-        // All spellings are taken, so that a second one is not reported as unknown.
-        taken.filter(|(_, value)| said(value)).collect::<Vec<_>>().into_iter().next()
+        let mut taken = taken.filter(|(_, value)| said(value)).collect::<Vec<_>>().into_iter();
+        let first = taken.next()?;
+        if let Some((other, _)) = taken.find(|(_, value)| *value != first.1) {
+            self.conflict.get_or_insert(format!("`{}` and `{other}` say different things", first.0));
+        }
+        Some(first)
     }
 
     fn text(&mut self, names: &[&str]) -> Result<Option<String>> {
@@ -266,7 +294,11 @@ impl Arguments {
 
     /// An argument that nobody reads would be dropped in silence, and the caller would believe it had worked.
     fn must_be_empty(&self, known: &str) -> Result<()> {
-        let Some(name) = self.0.keys().next() else { return Ok(()) };
+        if let Some(conflict) = &self.conflict {
+            return Err(Failure::invalid(conflict.clone()).advise("give one of them"));
+        }
+        let Some(name) = self.named.keys().next() else { return Ok(()) };
+        let name: String = name.chars().take(LONGEST_SHOWN).collect();
         Err(Failure::invalid(format!("there is no argument called `{name}`"))
             .advise(format!("the arguments are {known}")))
     }
@@ -298,6 +330,8 @@ mod tests {
         assert_eq!(ask.images, ["/a.png", "/b.png"]);
         let ask = read(json!({"image": "/a.png", "more_images": "/b.png", "prompt": "", "model": null})).expect("read");
         assert_eq!((ask.images.len(), ask.prompt, ask.model), (2, None, None));
+        let ask = read(json!({"image": "/a.png", "image_url": "/b.png", "path": "/a.png", "images": ["/c.png"]}));
+        assert_eq!(ask.expect("read").images, ["/a.png", "/b.png", "/c.png"], "none is lost, and none comes twice");
     }
 
     #[test]
@@ -318,7 +352,8 @@ mod tests {
             let message = read(arguments).expect_err(expected);
             assert!(message.contains(expected), "{message}");
         };
-        check(json!({"image": 7}), "`image` must be a string");
+        check(json!({"image": 7}), "`image` must be an array of strings");
+        check(json!({"image": "a", "prompt": "x", "question": "y"}), "`prompt` and `question` say different things");
         check(json!({"image": "a", "imgae": "b"}), "no argument called `imgae`");
         check(json!({"image": "a", "region": [0, 0, 1]}), "`region` must be four numbers");
         check(json!({"image": "a", "region": [0.5, 0, 0.2, 1]}), "reading `region`");

@@ -141,7 +141,12 @@ fn compared(comparison: &Comparison) -> Answered {
     let pair = |agreement: &compare::Agreement| {
         let name = |at: usize| comparison.answers.get(at).map(|answered| answered.model.as_str());
         let by = if agreement.by_member { "members" } else { "edits" };
-        json!({"models": [name(agreement.pair.0), name(agreement.pair.1)], "similarity": rounded(agreement.similarity), "by": by})
+        let models = [name(agreement.pair.0), name(agreement.pair.1)];
+        let mut value = json!({"models": models, "similarity": rounded(agreement.similarity), "by": by});
+        if agreement.cut {
+            value["compared_characters"] = json!(compare::COMPARED);
+        }
+        value
     };
     let mut value = json!({
         "answers": comparison.answers.iter().map(one).collect::<Vec<_>>(),

@@ -6,13 +6,16 @@ use vision_providers::request::ModelId;
 use crate::gateway::Gateway;
 use crate::health::Rest;
 use crate::metrics::Resting;
+use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 
-/// Every provider by name: `ready`, `no_key`, or why it is left alone; what went wrong last; and which models rest.
+/// Every provider that such a caller may ask, by name: `ready`, `no_key`, or why it is left alone; what went wrong last; and which models rest.
 /// Kinds of errors only: messages may say what nobody else should read.
-pub(super) fn providers(gateway: &Gateway) -> Value {
-    let backends = gateway.roster.backends.iter();
-    Value::Object(backends.map(|(name, backend)| (name.clone(), Value::Object(provider(backend)))).collect())
+pub(super) fn providers(gateway: &Gateway, rights: &Rights) -> Value {
+    let roster = &gateway.roster;
+    let names = roster.providers_for(rights);
+    let states = names.filter_map(|name| Some((name.to_owned(), Value::Object(provider(roster.backends.get(name)?)))));
+    Value::Object(states.collect())
 }
 
 /// The state of one provider.

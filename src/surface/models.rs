@@ -75,35 +75,27 @@ pub(super) fn usable(gateway: &Gateway, rights: &Rights) -> Value {
     })
 }
 
-/// What there is for a caller with these rights: the models of others are left out, and providers of which none is theirs.
+/// What there is for a caller with these rights. Of what others may ask, they learn nothing.
 fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Value) -> Value {
-    let allowed = |model: &Value| {
-        let candidate = model["model"].as_str().and_then(|name| gateway.roster.resolve(name).ok());
-        candidate.is_some_and(|candidate| gateway.roster.allows(rights, &candidate))
-    };
-    let is_open = |(name, backend): &(&String, &Backend)| {
-        rights.allow_some_of(name) && rights.tags.iter().all(|tag| backend.tags.contains(tag))
-    };
-    let providers = gateway.roster.backends.iter().filter(is_open).map(|(name, backend)| {
-        let mut provider = one(name, backend);
-        if let Some(models) = provider["models"].as_array_mut() {
-            models.retain(allowed);
-        }
-        provider
-    });
-    let providers: Vec<Value> = providers.collect();
     let roster = &gateway.roster;
-    let is_theirs = |name: &str| roster.leads_to_allowed(name, rights);
-    let fallback: Vec<&String> = roster.fallback.iter().filter(|name| is_theirs(name)).collect();
-    let mut list = json!({"fallback": fallback, "providers": providers});
-    if is_theirs(&roster.default) {
+    let is_allowed = |name: &str| roster.resolve(name).map_or(true, |candidate| roster.allows(rights, &candidate));
+    let providers = roster.providers_for(rights).filter_map(|name| {
+        let mut provider = one(name, roster.backends.get(name)?);
+        if let Some(models) = provider["models"].as_array_mut() {
+            models.retain(|model| model["model"].as_str().is_some_and(is_allowed));
+        }
+        Some(provider)
+    });
+    let fallback: Vec<&String> = roster.fallback.iter().filter(|name| is_allowed(name)).collect();
+    let mut list = json!({"fallback": fallback, "providers": providers.collect::<Vec<_>>()});
+    if is_allowed(&roster.default) {
         list["default"] = json!(roster.default);
     }
-    let aliases: BTreeMap<_, _> = roster.aliases.iter().filter(|(name, _)| is_theirs(name)).collect();
+    let aliases: BTreeMap<&String, &String> = roster.aliases.iter().filter(|(alias, _)| is_allowed(alias)).collect();
     if !aliases.is_empty() {
         list["aliases"] = json!(aliases);
     }
-    let names: Vec<&str> = roster.rule_names().filter(|name| is_theirs(name)).collect();
+    let names: Vec<&str> = roster.rule_names().collect();
     if !names.is_empty() {
         list["routes"] = json!(names);
     }

@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -47,6 +47,7 @@ use self::caller::Doorkeeper;
 use super::mcp::{LARGEST_MESSAGE, Mcp};
 use super::{DRAIN, health};
 use crate::failure::{Code, Failure};
+use crate::gateway::Asker;
 use crate::intake::Door;
 use crate::live::{Live, Running};
 use crate::supervisor::Supervisor;
@@ -219,13 +220,18 @@ async fn ready(State(served): State<Served>, headers: HeaderMap) -> Response {
         (false, false) => (StatusCode::OK, "ready"),
     };
     let mut body = json!({"status": word});
-    if served.doorkeeper.asker(&headers).await.is_ok() {
-        body["providers"] = health::providers(&served.live.now().gateway);
+    if let Ok(asker) = served.doorkeeper.asker(&headers).await {
+        body["providers"] = health::providers(&served.live.now().gateway, &asker.rights);
     }
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-async fn metrics(State(live): State<Arc<Live>>) -> Response {
+/// What is counted of everybody, for whoever may ask everything.
+async fn metrics(State(live): State<Arc<Live>>, Extension(asker): Extension<Asker>) -> Response {
+    if asker.rights.are_restricted() {
+        let failure = Failure::new(Code::Forbidden, "this key does not open the figures of all callers");
+        return refusal::of("/metrics", &failure.advise("use a key without `models` and `tags`"));
+    }
     live.metrics().resting(health::resting(&live.now().gateway));
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], live.metrics().text()).into_response()

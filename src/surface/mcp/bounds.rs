@@ -1,6 +1,6 @@
 //! Results that clients take: some cut what is larger than a megabyte, or refuse it. What is cut here is said.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Bytes of the text, which the tool announces.
 const LONGEST_TEXT: usize = 200_000;
@@ -31,11 +31,23 @@ pub(super) fn bounded(mut text: String, mut answer: Value) -> (String, Value) {
     (text, answer)
 }
 
+/// The account of an answer, unless it is longer than the answer may be.
+pub(super) fn account(account: Map<String, Value>) -> Map<String, Value> {
+    let is_small = Value::Object(account.clone()).to_string().len() <= LONGEST_ANSWER / 2;
+    if is_small { account } else { Map::from_iter([("note".to_owned(), json!("the account is too long to be given"))]) }
+}
+
 /// Cuts every text that is longer, and lists of what is less than the text itself.
 fn shorten(value: &mut Value, longest: usize) {
     match value {
         Value::String(text) if text.len() > longest => cut(text, longest),
-        Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, longest)),
+        Value::Array(items) => {
+            // What is no text cannot be cut; of a list that is too long, the beginning is kept.
+            items.truncate(longest);
+            for item in items {
+                shorten(item, longest);
+            }
+        }
         Value::Object(members) => {
             members.remove("blocks");
             members.values_mut().for_each(|member| shorten(member, longest));
@@ -67,6 +79,8 @@ mod tests {
         assert!(text.len() <= LONGEST_TEXT + 50 && text.contains(" bytes]"), "{}", text.len());
         assert!(answer.to_string().len() <= LONGEST_ANSWER);
         assert_eq!(answer["warnings"].as_array().map(Vec::len), Some(2));
+        let (_, numbers) = both(json!({"data": {"numbers": (0..300_000).collect::<Vec<u32>>()}}));
+        assert!(numbers.to_string().len() <= LONGEST_ANSWER, "{}", numbers.to_string().len());
         let items: Vec<Value> = (0..100).map(|index| json!({"index": index, "text": "y".repeat(20_000)})).collect();
         let (_, answer) = both(json!({"items": items}));
         assert!(answer.to_string().len() <= LONGEST_ANSWER, "{}", answer.to_string().len());

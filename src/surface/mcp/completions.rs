@@ -6,8 +6,14 @@ use vision_providers::request::Task;
 use super::{prompts, resources};
 use crate::gateway::{Asker, Gateway};
 
+/// Nobody types more, and what was typed comes back with every name.
+const LONGEST_TYPED: usize = 1000;
+
 /// What an argument may be that begins like this.
 pub(super) fn of(gateway: &Gateway, asker: &Asker, reference: &Reference, argument: &ArgumentInfo) -> CompletionInfo {
+    if argument.value.len() > LONGEST_TYPED {
+        return CompletionInfo::default();
+    }
     let names = match reference {
         Reference::Prompt(prompt) if prompts::is_argument(gateway, &prompt.name, &argument.name) => {
             match argument.name.as_str() {
@@ -18,7 +24,9 @@ pub(super) fn of(gateway: &Gateway, asker: &Asker, reference: &Reference, argume
             }
         }
         Reference::Resource(template) => match (template.uri.as_str(), argument.name.as_str()) {
-            (resources::PROVIDER_TEMPLATE, "provider") => gateway.roster.backends.keys().cloned().collect(),
+            (resources::PROVIDER_TEMPLATE, "provider") => {
+                gateway.roster.providers_for(&asker.rights).map(str::to_owned).collect()
+            }
             (resources::IMAGE_TEMPLATE, "handle") => {
                 gateway.intake.uploads().of(&asker.caller).into_iter().map(|upload| upload.handle).collect()
             }

@@ -103,7 +103,8 @@ impl Mcp {
     ) -> Result<CallToolResult, Failure> {
         let running = self.live.now();
         let answered = Call::read(name, arguments)?.answer(&running.gateway, asker, watching).await?;
-        let (text, answer, mut account) = answered.apart();
+        let (text, answer, account) = answered.apart();
+        let mut account = bounds::account(account);
         let (text, answer) = bounds::bounded(text, answer);
         let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
         result.structured_content = Some(answer);

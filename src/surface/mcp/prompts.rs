@@ -82,7 +82,8 @@ pub(super) fn get(
     given: Option<&Map<String, Value>>,
 ) -> Result<GetPromptResult, ErrorData> {
     let prompt = all(gateway).into_iter().find(|prompt| prompt.name == name);
-    let prompt = prompt.ok_or_else(|| invalid(format!("there is no prompt called {name}")))?;
+    let prompt = prompt
+        .ok_or_else(|| invalid(format!("there is no prompt called {}", name.chars().take(100).collect::<String>())))?;
     let text = |argument: &str| {
         given.and_then(|given| given.get(argument)?.as_str()).map(str::trim).filter(|text| !text.is_empty())
     };

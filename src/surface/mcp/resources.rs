@@ -6,12 +6,11 @@ use rmcp::model::{ErrorData, Resource, ResourceContents, ResourceTemplate};
 use serde_json::{Value, json};
 
 use crate::gateway::{Asker, Gateway};
-use crate::intake::uploads::Upload;
+use crate::intake::uploads::{RESOURCE, Upload};
 use crate::surface::{health, models};
 
 const MODELS: &str = "vision://models";
 const HEALTH: &str = "vision://health";
-const IMAGES: &str = "vision://images/";
 /// Where the models of one provider are.
 pub(super) const PROVIDER_TEMPLATE: &str = "vision://models/{provider}";
 /// Where an image is that was sent ahead.
@@ -41,7 +40,7 @@ pub(super) fn all(gateway: &Gateway, asker: &Asker) -> Vec<Resource> {
 fn listed(upload: &Upload) -> Resource {
     let picture = &upload.picture;
     let size = picture.size().map_or_else(String::new, |(width, height)| format!(", {width} x {height}"));
-    Resource::new(format!("{IMAGES}{}", upload.handle), upload.handle.as_str())
+    Resource::new(format!("{RESOURCE}{}", upload.handle), upload.handle.as_str())
         .with_description(format!("An image that was sent ahead: {}{size}", picture.format()))
         .with_mime_type(mime(picture.format()))
         .with_size(picture.bytes() as u64)
@@ -73,14 +72,14 @@ pub(super) fn read(gateway: &Gateway, asker: &Asker, uri: &str) -> Result<Vec<Re
         return Ok(json(&models::list(gateway, &asker.rights)));
     }
     if uri == HEALTH {
-        return Ok(json(&health::providers(gateway)));
+        return Ok(json(&health::providers(gateway, &asker.rights)));
     }
     if let Some(provider) = uri.strip_prefix(MODELS).and_then(|rest| rest.strip_prefix('/')) {
         let list = models::list(gateway, &asker.rights);
         let found = list["providers"].as_array().into_iter().flatten().find(|it| it["name"] == provider);
         return found.map(json).ok_or_else(not_found);
     }
-    let handle = uri.strip_prefix(IMAGES).ok_or_else(not_found)?;
+    let handle = uri.strip_prefix(RESOURCE).ok_or_else(not_found)?;
     let upload = gateway.intake.uploads().get(handle, &asker.caller).map_err(|_| not_found())?;
     let picture = &upload.picture;
     if picture.bytes() > LARGEST_SHOWN {
