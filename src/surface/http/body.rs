@@ -12,15 +12,20 @@ use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
 use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::refusal;
+use super::{images, refusal};
 use crate::failure::{Code, Failure};
 use crate::surface::mcp::LARGEST_MESSAGE;
 
 const BODY_IDLE: Duration = Duration::from_secs(10);
 const BODY_TOTAL: Duration = Duration::from_secs(30);
 const BODIES_KIB: u32 = 512 << 10;
+/// Values of JSON in one body. Each takes some forty bytes of memory, and one byte of the body is enough for it.
+const MOST_VALUES: usize = 200_000;
+/// A body up to this size is no danger, whatever it holds.
+const HARMLESS: usize = 1 << 20;
 
 /// Reads the body whole. All bodies together have a bound too: one that finds no room in time is turned away before it is
 /// read.
@@ -46,10 +51,38 @@ pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, ne
                 .advise("try again in some seconds"),
         );
     };
+    let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
     match read(body).await {
+        Ok(body) if may_be_json && is_swarm(&body).await => {
+            refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
+        }
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(unread) => refused_with(&unread, &path),
     }
+}
+
+async fn is_swarm(body: &Bytes) -> bool {
+    if body.len() <= HARMLESS {
+        return false;
+    }
+    let body = body.clone();
+    // Whoever cannot count it had better not read it.
+    spawn_blocking(move || values(&body) > MOST_VALUES).await.unwrap_or(true)
+}
+
+/// How many values JSON holds, as far as its separators tell. What is no JSON is found out later.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn refused_with(unread: &Unread, path: &str) -> Response {
@@ -103,5 +136,23 @@ async fn read(mut body: Body) -> Result<Bytes, Unread> {
             return Err(Unread::TooLarge);
         }
         bytes.extend_from_slice(&data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        let counted = [
+            (r#"{"image": "data:image/png;base64,AA,[[{{", "stop": [1, 2]}"#, 4),
+            (r#"{"a\"b,[": "\\", "c": {}}"#, 3),
+            (r"[[[[,,,,", 8),
+            ("no JSON at all", 0),
+        ];
+        for (json, count) in counted {
+            assert_eq!(values(json.as_bytes()), count, "{json}");
+        }
     }
 }
