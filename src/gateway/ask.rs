@@ -18,6 +18,9 @@ const LONGEST_PROMPT: usize = 100_000;
 /// Characters of all turns together.
 const LONGEST_CONVERSATION: usize = 400_000;
 const LONGEST_NAME: usize = 256;
+/// Texts that end an answer, and bytes of each.
+const MOST_STOPS: usize = 16;
+const LONGEST_STOP: usize = 1000;
 
 /// What a caller wants to know: a question about images, or the next turn of a conversation. Everything else is optional.
 #[derive(Debug, Clone, Default)]
@@ -176,6 +179,10 @@ fn check_sampling(sampling: &Sampling) -> Result<()> {
     }
     if !within(sampling.top_p, 1.0) {
         return Err(Failure::invalid("`top_p` must be between 0 and 1"));
+    }
+    if sampling.stop.len() > MOST_STOPS || sampling.stop.iter().any(|text| text.len() > LONGEST_STOP) {
+        let message = format!("`stop` can be {MOST_STOPS} texts of {LONGEST_STOP} bytes at most");
+        return Err(Failure::invalid(message));
     }
     if sampling.max_output_tokens == Some(0) {
         return Err(Failure::invalid("the limit on output tokens must be at least 1"));

@@ -19,6 +19,8 @@ const PROMPT: &[&str] = &["prompt", "question", "query"];
 const LONGEST_SHOWN: usize = 100;
 const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion_tokens"];
 
+/// Bytes of JSON inside a text.
+const LARGEST_JSON: usize = 1 << 20;
 /// Bytes of what is said for all items of a batch: each gets a copy.
 const LARGEST_FOR_ALL: usize = 128 << 10;
 
@@ -48,6 +50,9 @@ pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
 pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
     let mut arguments = Arguments::new(arguments);
     let (models, expected) = (arguments.texts(&["models"])?, arguments.text(&["expected", "expect"])?);
+    if expected.as_ref().is_some_and(|text| text.len() > LARGEST_JSON) {
+        return Err(Failure::invalid(format!("`expected` is longer than {LARGEST_JSON} bytes")));
+    }
     let ask = arguments.question()?;
     arguments.must_be_empty("image, more_images, prompt, task, models, expected, schema, detail, region and cache")?;
     Ok(Comparing { ask, models, expected })
@@ -276,6 +281,7 @@ impl Arguments {
         match self.take(&["schema"]) {
             None => Ok(None),
             // Some clients can only pass objects as text.
+            Some((_, Value::String(text))) if text.len() > LARGEST_JSON => Err(wrong()),
             Some((_, Value::String(text))) => {
                 serde_json::from_str(&text).map(|schema| Some(Arc::new(schema))).map_err(|_| wrong())
             }

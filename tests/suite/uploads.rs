@@ -171,3 +171,34 @@ async fn sixty_megabytes_are_refused_with_an_answer_that_arrives() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn swarms_of_values_are_refused_before_they_take_forty_times_their_size() {
+    locally(async {
+        let (upstream, _folder, server) = server_of("").await;
+        let swarm = format!("[{}0]", "0,".repeat(20 << 20));
+        let body = format!("{{\"image\": \"x\", \"stop\": {swarm}}}");
+        for path in ["/v1/analyze", "/v1/chat/completions", "/mcp"] {
+            let answer = server.request(&format!("POST {path}"), JSON, body.as_bytes()).await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+            assert!(answer.text().contains("values"), "{path}: {}", answer.text());
+        }
+        let qr = example_bytes("qr.png");
+        let form = [("image", Some("a.png"), &qr[..]), ("stop", None, swarm.as_bytes())];
+        let answer = server.post_form("/v1/analyze", "", &form).await;
+        assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"));
+        for (path, name) in [("/v1/analyze", "schema"), ("/v1/compare", "expected")] {
+            let hidden = json!({"image": uri(&qr), "models": ["a", "b"], name: &swarm}).to_string();
+            let answer = server.request(&format!("POST {path}"), JSON, hidden.as_bytes()).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"), "{name}");
+            assert!(answer.text().contains(name), "{}", answer.text());
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id().expect("it runs")));
+        let most = status.unwrap_or_default().lines().find_map(|line| {
+            line.strip_prefix("VmHWM:").map(|size| size.trim().trim_end_matches(" kB").parse::<u64>().expect("a size"))
+        });
+        assert!(most.is_none_or(|most| most < 400 << 10), "{most:?} KiB of memory at the most");
+        assert_eq!(upstream.calls(), 0);
+    })
+    .await;
+}

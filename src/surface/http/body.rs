@@ -11,16 +11,25 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::refusal;
+use super::{images, refusal};
 use crate::failure::{Code, Failure};
 use crate::surface::mcp::LARGEST_MESSAGE;
 
 const BODY_IDLE: Duration = Duration::from_secs(10);
 const BODY_TOTAL: Duration = Duration::from_secs(30);
 const BODIES_KIB: u32 = 512 << 10;
+/// Values of JSON in one body. Each takes up to half a kilobyte of memory, and few bytes of the body.
+const MOST_VALUES: usize = 50_000;
+/// A body up to this size is no danger, whatever it holds.
+const HARMLESS: usize = 64 << 10;
+/// A body up to this size is looked through on the spot.
+const SMALL: usize = 1 << 20;
+/// Room is taken in pieces of so many KiB, for bodies that do not say how long they are.
+const PIECE_KIB: u32 = 256;
 
 /// Reads the body whole. All bodies together have a bound too: one that finds no room in time is turned away before it is
 /// read.
@@ -39,17 +48,48 @@ pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, ne
     if length.is_some_and(|length| length > LARGEST_MESSAGE) {
         return refused_with(&Unread::TooLarge, &path);
     }
-    let Some(_room) = memory.room(length.unwrap_or(LARGEST_MESSAGE)).await else {
-        return refused(
-            &Failure::new(Code::Overloaded, "too much is being received")
-                .retryable()
-                .advise("try again in some seconds"),
-        );
+    let no_room = || {
+        let failure = Failure::new(Code::Overloaded, "too much is being received").retryable();
+        refused(&failure.advise("try again in some seconds"))
     };
-    match read(body).await {
+    // Of a body that says how long it is, all is known; others take room as they come.
+    let Some(mut room) = memory.room(length.unwrap_or(0)).await else { return no_room() };
+    let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
+    match read(body, &memory, &mut room).await {
+        Ok(body) if may_be_json && is_swarm(&body).await => {
+            refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
+        }
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Err(Unread::NoRoom) => no_room(),
         Err(unread) => refused_with(&unread, &path),
     }
+}
+
+async fn is_swarm(body: &Bytes) -> bool {
+    if body.len() <= HARMLESS {
+        return false;
+    }
+    if body.len() <= SMALL {
+        return values(body) > MOST_VALUES;
+    }
+    let body = body.clone();
+    // Whoever cannot count it had better not read it.
+    spawn_blocking(move || values(&body) > MOST_VALUES).await.unwrap_or(true)
+}
+
+/// How many values JSON holds, as far as its separators tell. What is no JSON is found out later.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn refused_with(unread: &Unread, path: &str) -> Response {
@@ -57,7 +97,7 @@ fn refused_with(unread: &Unread, path: &str) -> Response {
         Unread::Slow => {
             refusal::with_status(path, 408, &Failure::invalid("the body did not arrive in time").retryable())
         }
-        Unread::Broken => refusal::of(path, &Failure::invalid("the body broke off")),
+        Unread::Broken | Unread::NoRoom => refusal::of(path, &Failure::invalid("the body broke off")),
         Unread::TooLarge => {
             let message = format!("the body is larger than {} MiB", LARGEST_MESSAGE >> 20);
             let failure = Failure::new(Code::ImageTooLarge, message);
@@ -70,6 +110,7 @@ fn refused_with(unread: &Unread, path: &str) -> Response {
 /// Why a body was not read to its end.
 enum Unread {
     Slow,
+    NoRoom,
     Broken,
     TooLarge,
 }
@@ -85,13 +126,17 @@ impl Default for BodyMemory {
 }
 
 impl BodyMemory {
-    async fn room(&self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let share = u32::try_from(bytes.min(LARGEST_MESSAGE) / 1024).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB);
-        timeout(BODY_IDLE, Arc::clone(&self.0).acquire_many_owned(share)).await.ok()?.ok()
+        self.take(share).await
+    }
+
+    async fn take(&self, kib: u32) -> Option<OwnedSemaphorePermit> {
+        timeout(BODY_IDLE, Arc::clone(&self.0).acquire_many_owned(kib)).await.ok()?.ok()
     }
 }
 
-async fn read(mut body: Body) -> Result<Bytes, Unread> {
+async fn read(mut body: Body, memory: &BodyMemory, room: &mut OwnedSemaphorePermit) -> Result<Bytes, Unread> {
     let deadline = Instant::now() + BODY_TOTAL;
     let mut bytes = BytesMut::new();
     loop {
@@ -102,6 +147,27 @@ async fn read(mut body: Body) -> Result<Bytes, Unread> {
         if bytes.len() + data.len() > LARGEST_MESSAGE {
             return Err(Unread::TooLarge);
         }
+        while (bytes.len() + data.len()).div_ceil(1024) > room.num_permits() + 1 {
+            room.merge(memory.take(PIECE_KIB).await.ok_or(Unread::NoRoom)?);
+        }
         bytes.extend_from_slice(&data);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        let counted = [
+            (r#"{"image": "data:image/png;base64,AA,[[{{", "stop": [1, 2]}"#, 4),
+            (r#"{"a\"b,[": "\\", "c": {}}"#, 3),
+            (r"[[[[,,,,", 8),
+            ("no JSON at all", 0),
+        ];
+        for (json, count) in counted {
+            assert_eq!(values(json.as_bytes()), count, "{json}");
+        }
     }
 }

@@ -138,15 +138,21 @@ async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map
     Ok((arguments, lent))
 }
 
+/// A field of a form that is larger than this is text, whatever it looks like.
+const LARGEST_JSON: usize = 1 << 20;
 /// Fields that hold more than a text.
 const LISTS: [&str; 5] = ["models", "image", "images", "more_images", "stop"];
+/// Fields that are JSON.
+const STRUCTURES: [&str; 4] = ["schema", "region", "items", "messages"];
 /// Fields that say yes or no.
 const FLAGS: [&str; 2] = ["boxes", "stream"];
 
 /// Adds a field of a form to the arguments. One that comes several times is a list.
 fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
-    let is_json = text.trim_start().starts_with(['[', '{']);
-    let value = match serde_json::from_str::<Value>(text).ok().filter(|_| is_json) {
+    let may_be_json = LISTS.contains(&name.as_str()) || STRUCTURES.contains(&name.as_str());
+    let is_json = may_be_json && text.len() <= LARGEST_JSON && text.trim_start().starts_with(['[', '{']);
+    let read = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten();
+    let value = match read {
         Some(value) => value,
         None if name == "models" => text.split(',').map(|model| json!(model.trim())).collect(),
         None if name == "region" => {
@@ -222,7 +228,7 @@ async fn telling(call: Call, running: &Running, asker: &Asker, sender: mpsc::Sen
 }
 
 fn event(name: &str, value: &Value) -> Event {
-    Event::default().event(name).data(value.to_string())
+    Event::default().event(name).data(told::one_line(value))
 }
 
 #[cfg(test)]

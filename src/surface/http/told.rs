@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{Stream, StreamExt as _, iter, unfold};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 /// Proxies and clients give up on connections that say nothing.
@@ -60,6 +61,15 @@ async fn next<P, T>(mut telling: Telling<P, T>) -> Option<(Told<P, T>, Telling<P
             }
         }
     }
+}
+
+/// JSON on what every client takes for one line: some split at separators that JSON leaves as they are.
+pub(super) fn one_line(value: &Value) -> String {
+    let text = value.to_string();
+    if !text.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+        return text;
+    }
+    text.replace('\u{85}', "\\u0085").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 /// A response that tells. A call that fails before it said anything is refused like any other.

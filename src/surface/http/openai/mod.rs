@@ -64,11 +64,10 @@ fn add(headers: &mut HeaderMap, name: &'static str, text: &str) {
 
 async fn streamed(live: Arc<Live>, asker: Asker, wanted: Wanted, path: String) -> Response {
     let running = live.now();
-    let with_usage = wanted.with_usage;
+    let mut saying = Saying::new(wanted.with_usage, wanted.ask.model.as_deref());
     let telling = told(move |listener: mpsc::Sender<String>| async move {
         running.gateway.ask_aloud(&wanted.ask, &asker, &listener).await
     });
-    let mut saying = Saying::new(with_usage);
     let tell = move |told: Told<String, Result<Reply>>| match told {
         Told::Piece(text) => saying.piece(&text).iter().map(data).collect(),
         Told::End(Ok(reply)) => saying.end(&reply).iter().map(data).chain([Event::default().data("[DONE]")]).collect(),
@@ -79,7 +78,7 @@ async fn streamed(live: Arc<Live>, asker: Asker, wanted: Wanted, path: String) -
 }
 
 fn data(value: &Value) -> Event {
-    Event::default().data(value.to_string())
+    Event::default().data(told::one_line(value))
 }
 
 async fn models(State(live): State<Arc<Live>>, Extension(asker): Extension<Asker>) -> Response {

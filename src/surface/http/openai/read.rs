@@ -48,8 +48,9 @@ const DEFAULT: [&str; 2] = ["default", "auto"];
 /// # Errors
 /// `INVALID_INPUT` naming what cannot be understood.
 pub(super) fn wanted(body: Value) -> Result<Wanted> {
-    let Value::Object(body) = body else { return Err(Failure::invalid("the body must be a JSON object")) };
-    let heard = conversation::read(&body.get("messages").cloned().unwrap_or_default())?;
+    let Value::Object(mut body) = body else { return Err(Failure::invalid("the body must be a JSON object")) };
+    // They may be as large as images are.
+    let heard = conversation::read(&body.remove("messages").unwrap_or_default())?;
     let model = text(&body, "model")?.filter(|name| !DEFAULT.contains(&name.as_str()));
     let ask = Ask {
         conversation: heard.turns,

@@ -26,12 +26,14 @@ pub(super) struct Saying {
     id: String,
     created: u64,
     with_usage: bool,
+    /// The model that was asked for: who answers is known at the end.
+    asked: String,
     begun: bool,
 }
 
 impl Saying {
-    pub(super) fn new(with_usage: bool) -> Self {
-        Self { id: id(), created: now(), with_usage, begun: false }
+    pub(super) fn new(with_usage: bool, asked: Option<&str>) -> Self {
+        Self { id: id(), created: now(), with_usage, asked: asked.unwrap_or("default").to_owned(), begun: false }
     }
 
     /// What a model said.
@@ -41,8 +43,7 @@ impl Saying {
             delta["role"] = json!("assistant");
         }
         self.begun = true;
-        // Who answers is known at the end.
-        vec![self.chunk("", &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))]
+        vec![self.chunk(&self.asked, &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))]
     }
 
     /// The end of an answer: what was not said yet, why it ended, and what it took.
