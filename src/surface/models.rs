@@ -78,7 +78,7 @@ pub(super) fn usable(gateway: &Gateway, rights: &Rights) -> Value {
 /// What there is for a caller with these rights. Of what others may ask, they learn nothing.
 fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Value) -> Value {
     let roster = &gateway.roster;
-    let is_allowed = |name: &str| roster.resolve(name).map_or(true, |candidate| roster.allows(rights, &candidate));
+    let is_allowed = |name: &str| roster.leads_to_allowed(name, rights);
     let providers = roster.providers_for(rights).filter_map(|name| {
         let mut provider = one(name, roster.backends.get(name)?);
         if let Some(models) = provider["models"].as_array_mut() {
@@ -95,7 +95,7 @@ fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Va
     if !aliases.is_empty() {
         list["aliases"] = json!(aliases);
     }
-    let names: Vec<&str> = roster.rule_names().collect();
+    let names: Vec<&str> = roster.rule_names().filter(|name| is_allowed(name)).collect();
     if !names.is_empty() {
         list["routes"] = json!(names);
     }

@@ -184,8 +184,22 @@ async fn a_caller_sees_only_the_models_that_are_theirs() {
         let providers = listed["result"]["structuredContent"]["providers"].as_array().expect("providers").iter();
         assert_eq!(providers.map(|it| it["name"].clone()).collect::<Vec<_>>(), ["a"], "{listed}");
         let listed = &listed["result"]["structuredContent"];
+        assert!(listed.get("default").is_none_or(|default| default == "a"), "{listed}");
         assert_eq!(listed["aliases"], json!({"mine": "a/m"}), "names of others' models are nobody's business");
         assert!(listed.get("routes").is_none(), "no rule leads to a model of theirs: {listed}");
+        // Neither errors nor answers nor health say who else there is, and what is not theirs is like what is nowhere.
+        let unknown = json!({"image": data_uri("qr.png"), "prompt": "What?", "model": "bb"});
+        let refused = server.post_json("/v1/analyze", &alice, &unknown).await;
+        assert_eq!((refused.status, refused.code().as_str()), (403, "FORBIDDEN"));
+        let advice = refused.json()["error"]["advice"].as_str().expect("advice").to_owned();
+        assert!(advice.contains("a/m") && !advice.contains("b/m") && !advice.contains("other"), "{advice}");
+        let read = |uri: &str| json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri}});
+        for uri in ["vision://health", "vision://models"] {
+            let read = server.post_json("/mcp", &alice, &read(uri)).await.text();
+            assert!(read.contains("\\\"a\\\"") && !read.contains("\\\"b\\\"") && !read.contains("\\\"c\\\""), "{read}");
+        }
+        let figures = server.request("GET /metrics", &alice, b"").await;
+        assert_eq!(figures.code(), "FORBIDDEN", "figures are of all callers");
         let other = json!({"image": data_uri("qr.png"), "model": "a"});
         assert_eq!(server.post_json("/v1/analyze", &bob, &other).await.code(), "FORBIDDEN");
         assert_eq!(upstream.calls(), 0);
@@ -233,10 +247,10 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() {
         let (alice, first) = caller("alice", "requests_per_minute = 20\n");
         let (bob, second) = caller("bob", "requests_per_minute = 20\n");
         let (upstream, server) = server_of(folder.path(), &[&first, &second]).await;
-        let items = json!({"items": vec![json!({"image": data_uri("qr.png")}); 5], "prompt": "What?"});
+        let items = json!({"items": vec![json!({"image": data_uri("qr.png")}); 10], "prompt": "What?"});
         let batch = server.post_json("/v1/batch", &alice, &items).await.json();
-        assert_eq!((&batch["succeeded"], &batch["failed"]), (&json!(2), &json!(3)), "each item counts: {batch}");
-        assert_eq!(batch["items"][4]["error"]["code"], "RATE_LIMITED", "{batch}");
+        assert_eq!((&batch["succeeded"], &batch["failed"]), (&json!(8), &json!(2)), "each item counts: {batch}");
+        assert_eq!(batch["items"][9]["error"]["code"], "RATE_LIMITED", "{batch}");
         let answer = server.post_json("/v1/analyze", &alice, &question("Again?")).await;
         assert_eq!((answer.status, answer.code().as_str()), (429, "RATE_LIMITED"));
         let wait: u64 = answer.header("retry-after").expect("a time").parse().expect("seconds");

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use vision_providers::testkit::{Play, Then, Upstream};
 
 use super::client::{Field, data_uri, example_bytes, is_silent, rest, spoken, until, uri};
 use super::http::{Server, locally};
-use super::{completion, config_file, described};
+use super::{PATIENCE, completion, config_file, described};
 
 /// A configuration with two models at these addresses.
 pub(crate) fn config(first: &Upstream, second: &Upstream, more: &str) -> String {
@@ -287,6 +287,28 @@ async fn what_is_said_for_all_items_is_said_once() {
         let sent = upstream.received().remove(0).body;
         assert_eq!(sent["max_tokens"], 5, "{sent:.300}");
         assert!(sent.to_string().contains("Own?") && !sent.to_string().contains("All?"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_say_how_long_they_are_take_no_more_room_than_they_have() {
+    locally(async {
+        let upstream = Upstream::start([says("Seen.").after(Duration::from_secs(2))]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let body = |number: usize| {
+            let asked = json!({"image": data_uri("qr.png"), "prompt": format!("Question {number}")}).to_string();
+            format!("{:x}\r\n{asked}\r\n0\r\n\r\n", asked.len())
+        };
+        let head = "transfer-encoding: chunked\r\nconnection: close\r\n";
+        let mut streams = Vec::new();
+        // Together they would take all the room there is, if each took what it might need.
+        for number in 0..14 {
+            streams.push(server.begin("POST /v1/analyze", head, body(number).as_bytes()).await);
+        }
+        for mut stream in streams {
+            assert_eq!(timeout(PATIENCE, rest(&mut stream)).await.expect("in time").status, 200);
+        }
     })
     .await;
 }

@@ -56,6 +56,7 @@ async fn what_cannot_be_compared_is_refused_before_anybody_is_asked() {
     for (models, code) in [
         (json!(["pixtral"]), "INVALID_INPUT"),
         (json!(["pixtral", "pixtral"]), "INVALID_INPUT"),
+        (json!(["pixtral", "pixtral/mistral-medium-latest"]), "INVALID_INPUT"),
         (json!(["pixtral", "nobody"]), "MODEL_NOT_FOUND"),
         (json!("pixtral"), "INVALID_INPUT"),
         (json!([1, 2]), "INVALID_INPUT"),
@@ -93,6 +94,10 @@ async fn a_batch_has_one_outcome_for_each_item_in_order() {
     assert_eq!((&items[0]["text"], &items[2]["text"]), (&json!("A cat."), &json!("Two.")));
     assert_eq!(items[1]["error"]["code"], "UNSAFE_PATH");
     assert_eq!(upstream.calls(), 2, "equal items are one call");
+    assert_eq!((&items[0]["cached"], &items[3]["cached"]), (&json!(false), &json!(true)), "and one bill: {answer}");
+    let costs: Vec<f64> = items.iter().filter_map(|item| item["cost_usd"].as_f64()).collect();
+    assert!((answer["cost_usd"].as_f64().expect("a cost") - costs.iter().sum::<f64>()).abs() < 1e-9, "{answer}");
+    assert!(costs.contains(&0.0), "{costs:?}");
     let wrong = tool(&mut client, "analyze_batch", json!({"items": [{"imgae": "x"}]})).await;
     let message = wrong["structuredContent"]["error"]["message"].as_str().expect("a message");
     assert!(message.contains("item 0: there is no argument called `imgae`"), "{message}");

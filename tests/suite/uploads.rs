@@ -78,6 +78,11 @@ async fn handles_are_forgotten_in_time_and_the_oldest_first_when_room_runs_out()
         let pushed_out = server.post_json("/v1/analyze", "", &question(&first)).await;
         assert_eq!((pushed_out.status, pushed_out.code().as_str()), (400, "INVALID_INPUT"));
         assert!(pushed_out.text().contains("upload the image again"), "{}", pushed_out.text());
+        // Files that come with a call push out nothing, and a handle is known by the address of its resource too.
+        let form = [("image", Some("a.png"), &receipt[..]), ("prompt", None, b"What?".as_slice())];
+        assert_eq!(server.post_form("/v1/analyze", "", &form).await.status, 200);
+        let resource = format!("vision://images/{second}");
+        assert_eq!(server.post_json("/v1/analyze", "", &question(&resource)).await.status, 200);
         let small = server.upload("", &qr).await;
         assert_eq!(server.post_json("/v1/analyze", "", &question(&second)).await.status, 200);
         sleep(Duration::from_millis(3200)).await;
