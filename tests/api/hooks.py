@@ -16,17 +16,30 @@ def chosen(value, one_in):
     return zlib.crc32(repr(value).encode()) % one_in == 0
 
 
+def replaced(name, value):
+    """A member with an image where one is named, in three of four places; the rest as it is."""
+    if name in ("image", "url", "file_data") and isinstance(value, str) and not chosen(value, 4):
+        return URI
+    return with_images(value)
+
+
 def with_images(value):
-    """The same with images where they are named, in three of four places."""
     if isinstance(value, list):
         return [with_images(item) for item in value]
     if not isinstance(value, dict):
         return value
-    named = ("image", "url", "file_data")
-    return {
-        name: URI if name in named and isinstance(it, str) and not chosen(it, 4) else with_images(it)
-        for name, it in value.items()
-    }
+    return {name: replaced(name, it) for name, it in value.items()}
+
+
+def asked_here(value):
+    """The same, asked of this machine. The scripted vendor can talk, and follows no schema."""
+    if isinstance(value, list):
+        return [asked_here(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    is_scripted = str(value.get("model")).startswith("scripted")
+    own = {"model": "local"} if is_scripted else {}
+    return {name: asked_here(it) for name, it in value.items()} | own
 
 
 def with_sense(body, path):
@@ -35,7 +48,6 @@ def with_sense(body, path):
     if not isinstance(body, dict):
         return body
     if "model" in body and chosen(body["model"], 2):
-        # Conversations want a model that can hold them; the others are asked of this machine.
         body["model"] = "scripted" if path.endswith("completions") else "local"
     if isinstance(body.get("region"), list) and len(body["region"]) == 4 and not chosen(body["region"], 4):
         body["region"] = [0, 0, 0.5, 1]
@@ -60,4 +72,6 @@ def map_case(context, case):
             case.body["image"] = [file if chosen(file, 4) else IMAGE for file in files]
         elif not chosen(files, 4):
             case.body["image"] = IMAGE
+    if not case.path.endswith("completions"):
+        case.body = asked_here(case.body)
     return case

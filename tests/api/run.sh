@@ -10,7 +10,7 @@ installed=$root/target/api
 cd "$root"
 
 SCHEMATHESIS=4.32.5 PYTHON_3=3.52.0 PYTHON_1=1.109.1 NODE_CLIENT=7.55.0 ZOD=4.6.7 NODE=22.23.3
-# The same requests in every run; another number makes others.
+# Much the same requests in every run; another number makes others.
 SEED=${SEED:-1}
 
 binary=${VISIONGATE:-}

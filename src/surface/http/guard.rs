@@ -30,6 +30,16 @@ impl Guard {
         Self { hosts: lower(hosts), origins: lower(origins) }
     }
 
+    fn of(live: &Live) -> Self {
+        let running = live.now();
+        let server = &running.config().server;
+        // Whoever names the resource means this server.
+        let host = |resource: &str| Some(Url::parse(resource).ok()?.host_str()?.to_owned());
+        let resource = server.oauth.as_ref().and_then(|oauth| host(&oauth.resource));
+        let hosts: Vec<String> = server.allowed_hosts.iter().cloned().chain(resource).collect();
+        Self::new(&hosts, &server.allowed_origins)
+    }
+
     /// A foreign name in `Host` means that somebody's DNS leads a browser here.
     fn allows_host(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
@@ -58,15 +68,15 @@ fn is_loopback(host: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
+/// Whether a request comes under a name of this server, and from no foreign page.
+pub(super) fn is_welcome(headers: &HeaderMap, live: &Live) -> bool {
+    let guard = Guard::of(live);
+    guard.allows_host(headers) && guard.allows_origin(headers)
+}
+
 /// Turns away requests under foreign names and from foreign pages.
 pub(super) async fn guarded(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
-    let running = live.now();
-    let server = &running.config().server;
-    // Whoever names the resource means this server.
-    let resource =
-        server.oauth.iter().filter_map(|oauth| Some(Url::parse(&oauth.resource).ok()?.host_str()?.to_owned()));
-    let hosts: Vec<String> = server.allowed_hosts.iter().cloned().chain(resource).collect();
-    let guard = Guard::new(&hosts, &server.allowed_origins);
+    let guard = Guard::of(&live);
     let refused = |message: &str, advice: &str| {
         refusal::closing(refusal::of(request.uri().path(), &Failure::new(Code::Forbidden, message).advise(advice)))
     };

@@ -220,7 +220,10 @@ async fn ready(State(served): State<Served>, headers: HeaderMap) -> Response {
         (false, false) => (StatusCode::OK, "ready"),
     };
     let mut body = json!({"status": word});
-    if let Ok(asker) = served.doorkeeper.asker(&headers).await {
+    // Whether requests are taken may be asked under any name; a page that somebody's DNS leads here learns no more.
+    if guard::is_welcome(&headers, &served.live)
+        && let Ok(asker) = served.doorkeeper.asker(&headers).await
+    {
         body["providers"] = health::providers(&served.live.now().gateway, &asker.rights);
     }
     (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()

@@ -441,7 +441,7 @@ async fn no_header_of_a_backend_reaches_a_client() {
         let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{JSON}", server.address);
         let answer = server.raw(&format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await.to_lowercase();
         assert!(answer.contains("well") && upstream.calls() == 1, "{answer}");
-        for header in ["x-evil", "set-cookie", "stolen", "location:", "access-control-allow-origin"] {
+        for header in ["x-evil", "set-cookie", "stolen", "location:", "access-control"] {
             assert!(!answer.contains(header), "{answer}");
         }
     })
