@@ -292,6 +292,33 @@ async fn callers_share_neither_answers_nor_uploads() {
 }
 
 #[tokio::test]
+async fn one_caller_who_asks_much_does_not_keep_others_waiting() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ((alice, first), (bob, second)) = (caller("alice", ""), caller("bob", ""));
+        let slow = Play::json(200, &completion("Seen.")).after(Duration::from_secs(3));
+        let upstream = Upstream::start([slow]).await;
+        let keys = format!("[limit]\nconcurrency = 4\n{first}{second}");
+        let server = serving(folder.path(), &config(&upstream, &upstream, &keys)).await;
+        let ask = async |headers: &str, prompt: String| {
+            server.post_json("/v1/analyze", headers, &question(&prompt)).await.status
+        };
+        let many = futures_util::future::join_all((0..12).map(|number| ask(&alice, format!("Alice's {number}"))));
+        let one = async {
+            while upstream.calls() < 3 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            ask(&bob, "Bob's".to_owned()).await
+        };
+        let (many, one) = tokio::join!(many, one);
+        assert!(one == 200 && many.iter().all(|status| *status == 200), "{one} {many:?}");
+        let place = upstream.received().iter().position(|received| received.body.to_string().contains("Bob's"));
+        assert_eq!(place, Some(3), "the turn that was kept free is taken at once");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_taken_away_opens_nothing_any_more() {
     locally(async {
         let folder = tempfile::tempdir().expect("a folder");

@@ -94,7 +94,7 @@ async fn a_batch_has_one_outcome_for_each_item_in_order() {
     assert_eq!((&items[0]["text"], &items[2]["text"]), (&json!("A cat."), &json!("Two.")));
     assert_eq!(items[1]["error"]["code"], "UNSAFE_PATH");
     assert_eq!(upstream.calls(), 2, "equal items are one call");
-    assert_eq!((&items[0]["cached"], &items[3]["cached"]), (&json!(false), &json!(true)), "and one bill: {answer}");
+    assert_ne!(items[0]["cached"], items[3]["cached"], "and one bill, whoever has it: {answer}");
     let costs: Vec<f64> = items.iter().filter_map(|item| item["cost_usd"].as_f64()).collect();
     assert!((answer["cost_usd"].as_f64().expect("a cost") - costs.iter().sum::<f64>()).abs() < 1e-9, "{answer}");
     assert!(costs.contains(&0.0), "{costs:?}");

@@ -82,7 +82,7 @@ impl Limited {
                 sleep(wait).await;
                 continue;
             }
-            let turn = if let Some(turn) = self.turnstile.free(model) {
+            let turn = if let Some(turn) = self.turnstile.free(model, &ctx.caller) {
                 turn
             } else {
                 self.queue(&mut place)?;
@@ -116,7 +116,7 @@ impl Limited {
         if Instant::now() + expected > ctx.deadline {
             return Err(self.overloaded("too many are waiting for it", expected));
         }
-        let Ok(turn) = timeout_at(ctx.deadline, self.turnstile.next(model)).await else {
+        let Ok(turn) = timeout_at(ctx.deadline, self.turnstile.next(model, &ctx.caller)).await else {
             return Err(self.overloaded("no turn came in time", usual));
         };
         // A call that cannot be answered in what is left would be paid for all the same.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use vision_providers::error::{Error, ErrorKind};
-use vision_providers::request::ModelId;
+use vision_providers::request::{Caller, ModelId};
 
 use super::Settings;
 use super::gate::{self, Gate};
@@ -23,12 +23,17 @@ const BURST: u32 = 6;
 /// Callers choose models by name, so the names must not fill memory.
 const MOST_GATES: usize = 256;
 
+/// One so-manieth of the turns is kept free of whoever has all the others.
+const KEPT_FREE: usize = 4;
+
 /// The turns of one provider.
 pub struct Turnstile {
     turns: Arc<Semaphore>,
     most: usize,
     /// Of models whose vendor complained: they get fewer turns, and take none from the others.
     gates: Mutex<HashMap<ModelId, Arc<Gate>>>,
+    /// Of callers who have proved who they are: none takes all turns, so that nobody waits for one who asks much.
+    shares: Mutex<HashMap<Caller, Weak<Semaphore>>>,
     rate: Option<RateLimiter<NotKeyed, InMemoryState, Now>>,
     waiting: AtomicUsize,
     queue: usize,
@@ -47,6 +52,7 @@ impl Turnstile {
             turns: Arc::new(Semaphore::new(most)),
             most,
             gates: Mutex::default(),
+            shares: Mutex::default(),
             rate: settings.requests_per_minute.map(quota),
             waiting: AtomicUsize::new(0),
             queue: settings.queue,
@@ -61,24 +67,48 @@ impl Turnstile {
         self.gates().get(model).cloned()
     }
 
-    /// A turn for this model, if there is one.
-    pub(super) fn free(&self, model: &ModelId) -> Option<Turn> {
+    /// The turns that a caller may have at once; `None` where one caller may have them all.
+    fn share(&self, caller: &Caller) -> Option<Arc<Semaphore>> {
+        if self.most == 1 || *caller == Caller::local() {
+            return None;
+        }
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = shares.get(caller).and_then(Weak::upgrade) {
+            return Some(share);
+        }
+        // Whoever has no call any more has nothing to share.
+        shares.retain(|_, share| share.strong_count() > 0);
+        let share = Arc::new(Semaphore::new(self.most - (self.most / KEPT_FREE).max(1)));
+        shares.insert(caller.clone(), Arc::downgrade(&share));
+        Some(share)
+    }
+
+    /// A turn for this model and caller, if there is one.
+    pub(super) fn free(&self, model: &ModelId, caller: &Caller) -> Option<Turn> {
+        let share = match self.share(caller) {
+            Some(share) => Some(share.try_acquire_owned().ok()?),
+            None => None,
+        };
         let gate = match self.gate(model) {
             Some(gate) => Some(gate.free()?),
             None => None,
         };
         let permit = Arc::clone(&self.turns).try_acquire_owned().ok()?;
-        Some(Turn { _permit: permit, _gate: gate })
+        Some(Turn { _permit: permit, _gate: gate, _share: share })
     }
 
-    /// The next turn for this model.
-    pub(super) async fn next(&self, model: &ModelId) -> Turn {
+    /// The next turn for this model and caller. Those who have their share wait for their own turns, and not before others.
+    pub(super) async fn next(&self, model: &ModelId, caller: &Caller) -> Turn {
+        let share = match self.share(caller) {
+            Some(share) => share.acquire_owned().await.ok(),
+            None => None,
+        };
         let gate = match self.gate(model) {
             Some(gate) => Some(gate.next().await),
             None => None,
         };
         match Arc::clone(&self.turns).acquire_owned().await {
-            Ok(permit) => Turn { _permit: permit, _gate: gate },
+            Ok(permit) => Turn { _permit: permit, _gate: gate, _share: share },
             // It is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -143,6 +173,7 @@ impl std::fmt::Debug for Turnstile {
 pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
     _gate: Option<gate::Turn>,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 /// A place in the queue, given back when dropped.
