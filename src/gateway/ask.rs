@@ -11,6 +11,7 @@ use crate::intake::path::Root;
 use crate::intake::{Door, Visitor};
 use crate::rights::Rights;
 use crate::router::plan::Fallback;
+use crate::tasks;
 
 const MOST_IMAGES: usize = 64;
 const MOST_TURNS: usize = 256;
@@ -75,6 +76,13 @@ impl Asker {
     pub fn local(door: Door) -> Self {
         Self { door, caller: Caller::local(), rights: Arc::default(), roots: None }
     }
+
+    /// Whoever has come past nobody who would know them: they may ask nobody.
+    #[must_use]
+    pub fn unknown(door: Door) -> Self {
+        let rights = Rights { models: Some(Vec::new()), ..Rights::default() };
+        Self { caller: Caller::named("unknown".into()), rights: Arc::new(rights), ..Self::local(door) }
+    }
 }
 
 impl From<&Asker> for Visitor {
@@ -114,7 +122,7 @@ impl Ask {
     /// The task by which a request is counted: tasks of the operator's own are one.
     pub(super) fn task_label(&self) -> &'static str {
         match (&self.task, &self.schema, &self.prompt) {
-            _ if self.is_conversation() => "chat",
+            _ if self.is_conversation() => tasks::CHAT,
             (Some(name), ..) => Task::named(name).map_or("preset", Task::name),
             (None, Some(_), _) => Task::Extract.name(),
             (None, None, Some(_)) => Task::Ask.name(),

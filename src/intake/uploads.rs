@@ -23,8 +23,9 @@ pub const PREFIX: &str = "img_";
 pub const RESOURCE: &str = "vision://images/";
 /// Random bytes of a handle.
 const RANDOM: usize = 18;
-/// Pictures that are kept at once.
-const MOST: usize = 10_000;
+/// Pictures that are kept at once: each counts as at least so small a part of the room, so that whoever keeps many small
+/// ones has the most as well.
+const MOST: u64 = 10_000;
 /// What a picture takes besides its bytes, about.
 const OVERHEAD: u64 = 1024;
 
@@ -44,6 +45,8 @@ pub struct Upload {
     /// When it is forgotten.
     pub expires: Instant,
     caller: Caller,
+    /// What it takes of the room.
+    size: u64,
 }
 
 /// The pictures that were sent ahead.
@@ -82,18 +85,18 @@ impl Uploads {
     /// # Errors
     /// `IMAGE_TOO_LARGE` when it alone is more than is kept, `INTERNAL` when the system has no randomness.
     pub fn keep(&self, picture: Picture, caller: &Caller) -> Result<Upload> {
-        let size = size(&picture);
+        let size = picture.bytes() as u64 + OVERHEAD.max(self.settings.capacity / MOST);
         if size > self.settings.capacity {
             let failure = Failure::new(Code::ImageTooLarge, "the image is larger than all uploads may be together");
             return Err(failure.advise("pass its URL instead, or ask the operator to raise `uploads.capacity`"));
         }
         let expires = Instant::now() + self.settings.ttl;
-        let upload = Upload { handle: handle()?, picture, expires, caller: caller.clone() };
+        let upload = Upload { handle: handle()?, picture, expires, caller: caller.clone(), size };
         let mut kept = self.kept();
-        while kept.bytes + size > self.settings.capacity || kept.uploads.len() >= MOST {
+        while kept.bytes + size > self.settings.capacity {
             kept.drop_one();
         }
-        kept.add(upload.clone(), size);
+        kept.add(upload.clone());
         Ok(upload)
     }
 
@@ -165,23 +168,22 @@ impl Drop for Lent {
 }
 
 impl Kept {
-    fn add(&mut self, upload: Upload, size: u64) {
+    fn add(&mut self, upload: Upload) {
+        self.bytes += upload.size;
         let held = self.held.entry(upload.caller.clone()).or_default();
-        held.bytes += size;
+        held.bytes += upload.size;
         held.places.insert(self.next);
         self.places.insert(upload.handle.clone(), self.next);
         self.uploads.insert(self.next, upload);
         self.next += 1;
-        self.bytes += size;
     }
 
     fn remove(&mut self, place: u64) {
         if let Some(upload) = self.uploads.remove(&place) {
             self.places.remove(&upload.handle);
-            let size = size(&upload.picture);
-            self.bytes -= size;
+            self.bytes -= upload.size;
             if let Entry::Occupied(mut held) = self.held.entry(upload.caller) {
-                held.get_mut().bytes -= size;
+                held.get_mut().bytes -= upload.size;
                 held.get_mut().places.remove(&place);
                 if held.get().places.is_empty() {
                     held.remove();
@@ -207,13 +209,35 @@ impl fmt::Debug for Uploads {
     }
 }
 
-fn size(picture: &Picture) -> u64 {
-    picture.bytes() as u64 + OVERHEAD
-}
-
 fn handle() -> Result<String> {
     let mut random = [0; RANDOM];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::new(Code::Internal, format!("taking randomness from the system: {error}")))?;
     Ok(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::Content;
+    use super::*;
+
+    fn picture(bytes: usize) -> Picture {
+        Picture { source: "upload", bytes: Bytes::from(vec![0; bytes]), content: Content::Document, notes: Vec::new() }
+    }
+
+    #[test]
+    fn who_keeps_very_many_small_ones_loses_them_before_somebodys_large_one() {
+        let (many, one) = (Caller::named("many".into()), Caller::named("one".into()));
+        let uploads = Uploads::new(Settings { capacity: 40 << 20, ttl: Duration::from_mins(1) });
+        let large = uploads.keep(picture(15 << 20), &one).expect("kept");
+        let first = uploads.keep(picture(70), &many).expect("kept");
+        for _ in 0..12_000 {
+            uploads.keep(picture(70), &many).expect("kept");
+        }
+        assert!(uploads.get(&large.handle, &one).is_ok() && uploads.get(&first.handle, &many).is_err());
+        let kept = uploads.of(&many).len();
+        assert!((4_000..10_000).contains(&kept), "{kept}");
+    }
 }

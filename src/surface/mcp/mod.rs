@@ -87,11 +87,14 @@ impl Mcp {
         TOOLS.into_iter().filter(|tool| offered.is_none_or(|names| names.iter().any(|name| name == tool))).collect()
     }
 
-    /// Who asks: whom the door has let in, or else whoever is at this machine.
+    /// Who asks: over HTTP whom the door has let in, else whoever is at this machine.
     fn asker(&self, ctx: &RequestContext<RoleServer>) -> Asker {
         let parts = ctx.extensions.get::<http::request::Parts>();
         let known = parts.and_then(|parts| parts.extensions.get::<Asker>()).cloned();
-        known.unwrap_or_else(|| Asker::local(self.door))
+        known.unwrap_or_else(|| match self.door {
+            Door::Http => Asker::unknown(self.door),
+            Door::CommandLine | Door::Stdio => Asker::local(self.door),
+        })
     }
 
     async fn call(
