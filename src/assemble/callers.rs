@@ -23,11 +23,10 @@ pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: 
     let mut paces = BTreeMap::new();
     let mut ring = Vec::new();
     for (name, caller) in &config.server.keys {
-        let key_of = |key: &str| format!("server.keys.{name}.{key}");
-        if let Err(wrong) = keys::check_name(name) {
-            faults.add(&format!("server.keys.{name}"), wrong, None);
-        }
         let key = format!("server.keys.{name}");
+        if let Err(wrong) = keys::check_name(name) {
+            faults.add(&key, wrong, None);
+        }
         let rights = rights(caller.models.as_deref(), &caller.tags, &key, roster, faults);
         let pace = caller.requests_per_minute.map(|most| {
             let pace: Part<Arc<Pace>> =
@@ -35,13 +34,13 @@ pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: 
             paces.insert(name.clone(), pace.clone());
             pace.part
         });
-        let roots = caller.roots.as_ref().map(|roots| folders(roots, &key_of("roots"), faults));
+        let roots = caller.roots.as_ref().map(|roots| folders(roots, &format!("{key}.roots"), faults));
         let rights = Rights { pace, ..rights };
         match keys::digest(&caller.hash) {
             Ok(digest) => ring.push(Key::new(name, digest, rights, roots)),
             Err(wrong) => {
                 let hint = "`visiongate keys new NAME` makes a key and prints its digest";
-                faults.add(&key_of("hash"), wrong, Some(hint.into()));
+                faults.add(&format!("{key}.hash"), wrong, Some(hint.into()));
             }
         }
     }

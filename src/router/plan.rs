@@ -77,8 +77,6 @@ pub enum Reason {
     Unable(String),
     /// A rule keeps such requests away from it; the tag that it lacks.
     Kept(String),
-    /// The caller may not ask it.
-    Forbidden,
     /// It is left alone for a while.
     Resting(Rest),
 }
@@ -91,7 +89,6 @@ impl Reason {
             Self::NoKey(_) => "no_key",
             Self::Unable(_) => "unable",
             Self::Kept(_) => "kept",
-            Self::Forbidden => "forbidden",
             Self::Resting(rest) => rest.cause.name(),
         }
     }
@@ -105,7 +102,6 @@ impl Skipped {
             Reason::NoKey(place) => format!("it has no key ({place} is not set)"),
             Reason::Unable(why) => why.clone(),
             Reason::Kept(tag) => format!("a rule keeps such images with providers that are `{tag}`"),
-            Reason::Forbidden => "this key does not allow it".to_owned(),
             Reason::Resting(rest) => rest.why(),
         };
         format!("{} was not asked: {why}", self.model)
@@ -216,8 +212,8 @@ impl Roster {
         }
         self.leave_alone_who_rests(wanted, &mut plan);
         // A default that is not this caller's is not named to them either.
-        let named_first = choice.strategy == Strategy::First && !plan.forbidden;
-        let first = plan.candidates.first().filter(|it| plan.forbidden || !it.stands_in && !named_first);
+        let is_ranked = choice.strategy != Strategy::First;
+        let first = plan.candidates.first().filter(|it| plan.forbidden || (is_ranked && !it.stands_in));
         let asked = wanted.model.map(str::to_owned).or_else(|| first.map(Candidate::name));
         plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
         if plan.candidates.is_empty() {
@@ -247,9 +243,12 @@ impl Roster {
         if known.chain(plan.skipped.iter().map(|it| it.model.clone())).any(|known| known == full) {
             return Ok(());
         }
+        if !self.allows(wanted.rights, &candidate) {
+            plan.forbidden = true;
+            return Ok(());
+        }
         match self.unfitness(&candidate, wanted, &plan.demands) {
             None => able.push((candidate, weight)),
-            Some(Reason::Forbidden) => plan.forbidden = true,
             Some(reason) => {
                 // Of many that were offered, nobody asked for this one.
                 let particular = plan.strategy == Strategy::First || !plan.candidates.is_empty();
@@ -320,9 +319,6 @@ impl Roster {
 
     fn unfitness(&self, candidate: &Candidate, wanted: &Wanted<'_>, demands: &[String]) -> Option<Reason> {
         let backend = self.backends.get(candidate.provider.id())?;
-        if !self.allows(wanted.rights, candidate) {
-            return Some(Reason::Forbidden);
-        }
         if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
             return Some(Reason::Kept(lacking.clone()));
         }

@@ -22,27 +22,7 @@ unset MISTRAL_API_KEY VISIONGATE_CONFIG OPENAI_API_KEY OPENAI_BASE_URL
 
 # ---- installing ---------------------------------------------------------------------------------------------------
 
-# once NAME COMMAND…: runs the command, unless an earlier run has finished it.
-once() {
-    local folder=$installed/$1
-    shift
-    [ ! -e "$folder/.installed" ] || return 0
-    echo "installing ${folder##*/}" >&2
-    mkdir -p "$folder"
-    timeout 600 "$@" >&2
-    touch "$folder/.installed"
-}
-from_npm() {
-    local name=$1
-    shift
-    once "$name" npm install --prefix "$installed/$name" --no-save --no-package-lock --no-audit --no-fund \
-        --loglevel=error "$@"
-}
-from_pypi() {
-    once "$1-$2-venv" python3 -m venv "$installed/$1-$2"
-    once "$1-$2" "$installed/$1-$2/bin/pip" install --quiet --disable-pip-version-check "$1==$2"
-}
-
+. "$root/scripts/pinned.sh"
 command -v tesseract >/dev/null || scripts/install.sh demo
 # OpenAI's client wants Node 22.
 if ! node -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' 2>/dev/null; then
@@ -50,9 +30,9 @@ if ! node -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' 2>
     PATH=$installed/node-$NODE/node_modules/.bin:$PATH
 fi
 from_npm "openai-node-$NODE_CLIENT" "openai@$NODE_CLIENT" "zod@$ZOD"
-from_pypi openai "$PYTHON_3"
-from_pypi openai "$PYTHON_1"
-from_pypi schemathesis "$SCHEMATHESIS"
+from_pypi "openai-$PYTHON_3" "openai==$PYTHON_3"
+from_pypi "openai-$PYTHON_1" "openai==$PYTHON_1"
+from_pypi "schemathesis-$SCHEMATHESIS" "schemathesis==$SCHEMATHESIS"
 
 # ---- servers ------------------------------------------------------------------------------------------------------
 

@@ -23,25 +23,7 @@ unset MISTRAL_API_KEY VISIONGATE_CONFIG
 
 # ---- installing ---------------------------------------------------------------------------------------------------
 
-# once NAME COMMAND…: runs the command, unless an earlier run has finished it.
-once() {
-    local folder=$installed/$1
-    shift
-    [ ! -e "$folder/.installed" ] || return 0
-    echo "installing ${folder##*/}" >&2
-    mkdir -p "$folder"
-    timeout 600 "$@" >&2
-    touch "$folder/.installed"
-}
-from_npm() {
-    once "$1" npm install --prefix "$installed/$1" --no-save --no-package-lock --no-audit --no-fund \
-        --loglevel=error "$2"
-}
-from_pypi() {
-    once "$1-venv" python3 -m venv "$installed/$1"
-    once "$1" "$installed/$1/bin/pip" install --quiet --disable-pip-version-check "$2"
-}
-
+. "$root/scripts/pinned.sh"
 command -v tesseract >/dev/null || scripts/install.sh demo
 # The Inspector wants Node 22.19.
 if ! node -e 'const [a, b] = process.versions.node.split("."); process.exit(a * 100 + +b < 2219 ? 1 : 0)' 2>/dev/null; then

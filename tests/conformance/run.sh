@@ -22,15 +22,7 @@ unset MISTRAL_API_KEY VISIONGATE_CONFIG
 
 # ---- installing ---------------------------------------------------------------------------------------------------
 
-# from_npm NAME PACKAGE: installs a package, unless an earlier run has finished that.
-from_npm() {
-    [ ! -e "$installed/$1/.installed" ] || return 0
-    echo "installing $1" >&2
-    mkdir -p "$installed/$1"
-    timeout 600 npm install --prefix "$installed/$1" --no-save --no-package-lock --no-audit --no-fund \
-        --loglevel=error "$2" >&2
-    touch "$installed/$1/.installed"
-}
+. "$root/scripts/pinned.sh"
 
 # The suite breaks on Node 20.
 if ! node -e 'process.exit(process.versions.node.split(".")[0] < 22 ? 1 : 0)' 2>/dev/null; then
