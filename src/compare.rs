@@ -4,18 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::failure::{Code, Failure, Result};
-use crate::gateway::{Ask, Asker, Gateway};
+use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
 use crate::router::roster::Roster;
+use crate::speech::Audience;
 
 /// Models that may be asked at once.
 pub const MOST_MODELS: usize = 8;
 /// Characters of an answer that are compared; the time that takes grows with their square.
 pub const COMPARED: usize = 4000;
+/// Pieces of one model that may wait to be told.
+const PIECES: usize = 64;
 
 /// What several models answered to the same question.
 #[derive(Debug, Clone)]
@@ -57,25 +62,93 @@ impl Comparison {
     }
 }
 
-/// Asks these models.
+/// What is asked of several models.
+#[derive(Debug, Clone, Default)]
+pub struct Comparing {
+    pub ask: Ask,
+    /// As they are to be called in what is told of them.
+    pub models: Vec<String>,
+    /// The right answer, to score each against; JSON for data.
+    pub expected: Option<String>,
+}
+
+/// What is told of a comparison while it goes on, by the place of a model.
+#[derive(Debug, Clone)]
+pub enum News {
+    /// It has said more.
+    Said(usize, String),
+    /// This became of it.
+    Ended(usize, Box<Answered>),
+}
+
+/// Where news of a comparison go. A follower who has left is no reason to stop.
+pub type Follower = mpsc::Sender<News>;
+
+/// Who hears of a comparison while it goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Following<'a> {
+    Nobody,
+    /// Hears what became of each model as soon as that is known.
+    Ends(&'a Follower),
+    /// Hears what each says while it says it, too. It is a preview, as for one model.
+    Words(&'a Follower),
+}
+
+/// Asks these models, all at once.
 ///
 /// # Errors
 /// `INVALID_INPUT` for too few or too many models or one that is named twice, the codes of bad input, and
 /// `MODEL_NOT_FOUND` for names that nothing has: all before anybody is asked.
 pub async fn compare(
     gateway: &Gateway,
-    ask: &Ask,
-    models: &[String],
-    expected: Option<&str>,
+    comparing: &Comparing,
     asker: &Asker,
+    following: Following<'_>,
 ) -> Result<Comparison> {
+    let Comparing { ask, models, expected } = comparing;
     check(models, &gateway.roster)?;
-    let outcomes = gateway.ask_each(ask, models, asker).await?;
-    let answers = models.iter().cloned().zip(outcomes);
-    let answers = answers.map(|(model, outcome)| Answered { model, outcome, score: None }).collect();
-    let expected = expected.map(str::to_owned);
-    let comparing = spawn_blocking(move || compared(answers, expected.as_deref()));
-    comparing.await.map_err(|_| Failure::new(Code::Internal, "comparing the answers met a fault of the program"))
+    let round = gateway.round(ask, models, asker).await?;
+    let places = models.iter().zip(round.asks()).enumerate();
+    let asking = places.map(async |(index, (model, ask))| {
+        let outcome = heard(&round, ask, index, following).await;
+        let score = scored(&outcome, expected.as_deref()).await?;
+        let answered = Answered { model: model.clone(), outcome, score };
+        if let Following::Ends(follower) | Following::Words(follower) = following {
+            let _ = follower.send(News::Ended(index, Box::new(answered.clone()))).await;
+        }
+        Ok(answered)
+    });
+    let answers = join_all(asking).await.into_iter().collect::<Result<Vec<_>>>()?;
+    spawn_blocking(move || compared(answers)).await.map_err(|_| broken())
+}
+
+/// Asks one model, and passes on what it says to whoever wants to hear it.
+async fn heard(round: &Round<'_>, ask: &Ask, index: usize, following: Following<'_>) -> Result<Reply> {
+    let Following::Words(follower) = following else { return round.ask(ask, Audience::Nobody).await };
+    let (onlooker, mut pieces) = mpsc::channel(PIECES);
+    let asking = async {
+        let outcome = round.ask(ask, Audience::Onlooker(&onlooker)).await;
+        drop(onlooker);
+        outcome
+    };
+    let passing = async {
+        while let Some(text) = pieces.recv().await {
+            let _ = follower.send(News::Said(index, text)).await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(asking, passing);
+    outcome
+}
+
+/// How near an answer comes to the expected one, where both are there.
+async fn scored(outcome: &Result<Reply>, expected: Option<&str>) -> Result<Option<f64>> {
+    let (Ok(reply), Some(expected)) = (outcome, expected) else { return Ok(None) };
+    let (content, expected) = (reply.content.clone(), expected.to_owned());
+    spawn_blocking(move || Some(score(&content, &expected))).await.map_err(|_| broken())
+}
+
+fn broken() -> Failure {
+    Failure::new(Code::Internal, "comparing the answers met a fault of the program")
 }
 
 fn check(models: &[String], roster: &Roster) -> Result<()> {
@@ -94,11 +167,7 @@ fn check(models: &[String], roster: &Roster) -> Result<()> {
     }
 }
 
-fn compared(mut answers: Vec<Answered>, expected: Option<&str>) -> Comparison {
-    for answered in &mut answers {
-        let content = answered.outcome.as_ref().ok().map(|reply| &reply.content);
-        answered.score = content.zip(expected).map(|(content, expected)| score(content, expected));
-    }
+fn compared(answers: Vec<Answered>) -> Comparison {
     let said: Vec<(usize, &Content)> = answers
         .iter()
         .enumerate()

@@ -5,12 +5,13 @@
 
 mod ask;
 mod call;
+mod round;
 mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::info;
 use vision_providers::estimate::{Estimate, Outline};
@@ -19,12 +20,13 @@ use vision_providers::wire::Delivery;
 
 pub use self::ask::{Ask, Asker, Said, Turn};
 use self::call::{Call, Stop};
+pub use self::round::Round;
 use self::wanted::{shown, wanted};
 use crate::failure::{Code, Result};
 use crate::intake::{Intake, Picture, Ready};
 use crate::metrics::{self, Metrics, Oddity, Stage};
 use crate::reply::{ImageAccount, Outcome, Reply, account, compose};
-use crate::router::plan::{Fallback, Plan};
+use crate::router::plan::Plan;
 use crate::router::roster::{Candidate, Roster};
 use crate::speech::{Audience, Listener};
 use crate::tasks::{self, Presets, Question};
@@ -57,7 +59,7 @@ impl Gateway {
     /// The codes of bad input before anything is spent; otherwise the error of the first candidate, when none could
     /// answer.
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
-        self.observed(ask, asker, Audience::Nobody, None).await
+        self.observed(ask, asker, Audience::Nobody, self.given()).await
     }
 
     /// Answers, and passes on what is said while it is said. What counts is the reply.
@@ -65,7 +67,7 @@ impl Gateway {
     /// # Errors
     /// As [`Self::ask`]; once something was passed on, nobody else is asked any more.
     pub async fn ask_aloud(&self, ask: &Ask, asker: &Asker, listener: &Listener) -> Result<Reply> {
-        self.observed(ask, asker, Audience::Listener(listener), None).await
+        self.observed(ask, asker, Audience::Listener(listener), self.given()).await
     }
 
     /// Answers, and shows what is said while it is said to somebody who waits for the reply. When a model fails in the
@@ -74,33 +76,15 @@ impl Gateway {
     /// # Errors
     /// As [`Self::ask`].
     pub async fn ask_in_view(&self, ask: &Ask, asker: &Asker, onlooker: &Listener) -> Result<Reply> {
-        self.observed(ask, asker, Audience::Onlooker(onlooker), None).await
+        self.observed(ask, asker, Audience::Onlooker(onlooker), self.given()).await
     }
 
-    /// Asks several models the same, each on its own and nobody in its place. The pictures are opened once.
-    ///
-    /// # Errors
-    /// The codes of bad input, names that nothing has among them; what became of each model is one of the results.
-    pub async fn ask_each(&self, ask: &Ask, models: &[String], asker: &Asker) -> Result<Vec<Result<Reply>>> {
-        let asks =
-            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
-        let asks: Vec<Ask> = asks.collect();
-        let question = self.question(ask)?;
-        for ask in &asks {
-            self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
-        }
-        let pictures = self.pictures(ask, asker, Instant::now() + self.settings.total).await?;
-        let asking = asks.iter().map(|ask| self.observed(ask, asker, Audience::Nobody, Some(pictures.clone())));
-        Ok(join_all(asking).await)
+    /// What a question has that begins now.
+    fn given(&self) -> Given {
+        Given { deadline: Instant::now() + self.settings.total, read: None }
     }
 
-    async fn observed(
-        &self,
-        ask: &Ask,
-        asker: &Asker,
-        audience: Audience<'_>,
-        pictures: Option<Vec<Picture>>,
-    ) -> Result<Reply> {
+    async fn observed(&self, ask: &Ask, asker: &Asker, audience: Audience<'_>, given: Given) -> Result<Reply> {
         let began = Instant::now();
         let request_id: Arc<str> = format!("{:016x}", fastrand::u64(..)).into();
         let _in_flight = self.metrics.in_flight();
@@ -110,7 +94,7 @@ impl Gateway {
             metrics: &self.metrics,
         };
         let opened = match asker.rights.pace.as_ref().map_or(Ok(()), |pace| pace.count()) {
-            Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), pictures).await,
+            Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), given).await,
             Err(failure) => Err(failure),
         };
         let outcome = match opened {
@@ -178,7 +162,7 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
     pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
-        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole, None).await?;
+        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole, self.given()).await?;
         let call = Call::new(self, ask, &opened, Audience::Nobody);
         let mut foreseen = Vec::new();
         let passed_over = opened
@@ -208,24 +192,27 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input and of plans that nobody is left in.
     pub async fn explain(&self, ask: &Ask, asker: &Asker, delivery: Delivery) -> Result<Explained> {
-        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery, None).await?;
+        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery, self.given()).await?;
         let estimate =
             |candidate: &Candidate| Estimate::from_outline(&outline.fitted(&candidate.card), &candidate.card);
         let estimates = plan.candidates.iter().map(estimate).collect();
         Ok(Explained { plan, estimates })
     }
 
-    /// Everything that comes before asking somebody. The pictures may have been opened already.
+    /// Everything that comes before asking somebody, but for what has been done already.
     async fn open(
         &self,
         ask: &Ask,
         asker: &Asker,
         request_id: Arc<str>,
         delivery: Delivery,
-        pictures: Option<Vec<Picture>>,
+        given: Given,
     ) -> Result<Opened> {
-        let deadline = Instant::now() + self.settings.total;
-        let question = self.question(ask)?;
+        let deadline = given.deadline;
+        let (question, pictures) = match given.read {
+            Some(Read { question, pictures }) => (question, Some(pictures)),
+            None => (self.question(ask)?, None),
+        };
         let wanted = wanted(ask, asker, &question, &self.settings, delivery);
         self.roster.check(&wanted)?;
         let ctx = CallCtx {
@@ -292,6 +279,22 @@ pub struct Prospect {
     /// Absent where nobody outside the vendor can tell.
     pub estimate: Option<Estimate>,
     pub images: Vec<ImageAccount>,
+}
+
+/// What a question has when it begins.
+#[derive(Debug, Clone)]
+struct Given {
+    /// When its answer is worth nothing any more.
+    deadline: Instant,
+    /// What was read of it before, for several models at once.
+    read: Option<Read>,
+}
+
+/// A question that was understood, and its pictures.
+#[derive(Debug, Clone)]
+struct Read {
+    question: Question,
+    pictures: Vec<Picture>,
 }
 
 /// A question that was understood, planned and opened.

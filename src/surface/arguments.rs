@@ -7,6 +7,7 @@ use vision_providers::request::{CacheMode, Detail, Sampling};
 
 use super::conversation;
 use crate::batch;
+use crate::compare::Comparing;
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
@@ -23,14 +24,6 @@ const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion
 const LARGEST_JSON: usize = 1 << 20;
 /// Bytes of what is said for all items of a batch: each gets a copy.
 const LARGEST_FOR_ALL: usize = 128 << 10;
-
-/// What `compare_models` is asked.
-#[derive(Debug)]
-pub(super) struct Comparing {
-    pub(super) ask: Ask,
-    pub(super) models: Vec<String>,
-    pub(super) expected: Option<String>,
-}
 
 /// What `analyze_image` is asked.
 ///

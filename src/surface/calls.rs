@@ -4,12 +4,13 @@
 
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use vision_providers::price::MicroUsd;
 
 use super::{answer, arguments, models};
 use crate::batch;
-use crate::compare::{self, Comparison};
+use crate::compare::{self, Comparing, Comparison, Following, News};
 use crate::failure::Result;
 use crate::gateway::{Ask, Asker, Gateway};
 use crate::reply::Reply;
@@ -29,7 +30,7 @@ pub const TOOLS: [&str; 5] = [ANALYZE, COMPARE, BATCH, CHAT, LIST];
 pub(super) enum Call {
     /// A question about images, or the next turn of a conversation.
     Ask(Box<Ask>),
-    Compare(Box<arguments::Comparing>),
+    Compare(Box<Comparing>),
     Batch(Vec<Ask>),
     List,
 }
@@ -100,8 +101,10 @@ impl Call {
                 Ok(answered(&reply))
             }
             Self::Compare(comparing) => {
-                let arguments::Comparing { ask, models, expected } = *comparing;
-                let comparison = compare::compare(gateway, &ask, &models, expected.as_deref(), asker).await?;
+                let comparison = match watching {
+                    Some(onlooker) => watched(gateway, &comparing, asker, onlooker).await?,
+                    None => compare::compare(gateway, &comparing, asker, Following::Nobody).await?,
+                };
                 Ok(compared(&comparison))
             }
             Self::Batch(asks) => Ok(batched(&asks, gateway, asker, watching).await),
@@ -129,15 +132,48 @@ fn outcome(outcome: &Result<Reply>) -> Map<String, Value> {
     }
 }
 
-fn compared(comparison: &Comparison) -> Answered {
-    let one = |answered: &compare::Answered| {
-        let mut value = outcome(&answered.outcome);
-        value.insert("model_requested".into(), json!(answered.model));
-        if let Some(score) = answered.score {
-            value.insert("score".into(), json!(rounded(score)));
-        }
-        Value::Object(value)
+/// Compares, and tells whoever watches how many models are done.
+async fn watched(gateway: &Gateway, comparing: &Comparing, asker: &Asker, onlooker: &Listener) -> Result<Comparison> {
+    let models = comparing.models.len();
+    let (follower, mut news) = mpsc::channel(models.max(1));
+    let asking = async {
+        let outcome = compare::compare(gateway, comparing, asker, Following::Ends(&follower)).await;
+        drop(follower);
+        outcome
     };
+    let counting = async {
+        let (mut answered, mut failed) = (0, 0);
+        while let Some(news) = news.recv().await {
+            let News::Ended(_, ended) = news else { continue };
+            *(if ended.outcome.is_ok() { &mut answered } else { &mut failed }) += 1;
+            let failures = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+            // Somebody who does not keep up misses a line.
+            let _ = onlooker.try_send(format!("{answered} of {models} models answered{failures}\n"));
+        }
+    };
+    let (comparison, ()) = tokio::join!(asking, counting);
+    comparison
+}
+
+/// What became of one model.
+fn one(answered: &compare::Answered) -> Map<String, Value> {
+    let mut value = outcome(&answered.outcome);
+    value.insert("model_requested".into(), json!(answered.model));
+    if let Some(score) = answered.score {
+        value.insert("score".into(), json!(rounded(score)));
+    }
+    value
+}
+
+/// What became of one model, by its place.
+pub(super) fn one_of(index: usize, answered: &compare::Answered) -> Value {
+    let mut value = one(answered);
+    value.insert("index".into(), json!(index));
+    Value::Object(value)
+}
+
+/// The whole comparison.
+pub(super) fn compared(comparison: &Comparison) -> Answered {
     let pair = |agreement: &compare::Agreement| {
         let name = |at: usize| comparison.answers.get(at).map(|answered| answered.model.as_str());
         let by = if agreement.by_member { "members" } else { "edits" };
@@ -149,7 +185,7 @@ fn compared(comparison: &Comparison) -> Answered {
         value
     };
     let mut value = json!({
-        "answers": comparison.answers.iter().map(one).collect::<Vec<_>>(),
+        "answers": comparison.answers.iter().map(|it| Value::Object(one(it))).collect::<Vec<_>>(),
         "agreement": {"pairs": comparison.agreement.iter().map(pair).collect::<Vec<_>>()},
     });
     if let Some(mean) = comparison.mean_agreement() {

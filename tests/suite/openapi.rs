@@ -181,6 +181,7 @@ async fn what_is_described_can_be_asked_and_what_is_not_is_refused() {
                 "temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": ["END"], "max_output_tokens": 50, "cache": "bypass", "stream": false})),
             ("/v1/analyze", json!({"image": image, "prompt": "What?", "stream": true})),
             ("/v1/compare", json!({"image": image, "models": ["a", "b"], "expected": "x", "prompt": "What?", "cache": "refresh"})),
+            ("/v1/compare", json!({"image": image, "models": ["a", "b"], "expected": "x", "prompt": "What?", "stream": true})),
             ("/v1/batch", json!({"items": [image, {"image": other, "prompt": "Own?"}], "prompt": "What?", "model": "b"})),
             ("/v1/batch", json!({"items": [image], "stream": true})),
             ("/v1/chat/completions", message(parts)),

@@ -213,7 +213,7 @@ async fn who_fails_before_the_first_word_says_so_by_status_and_who_fails_later_b
 }
 
 #[tokio::test]
-async fn models_are_compared_whole_as_a_form_and_as_an_event() {
+async fn models_are_compared_whole_and_as_a_form() {
     locally(async {
         let upstream = Upstream::start([says("TOTAL 25.41")]).await;
         let (_folder, server) = server_of(&upstream, "").await;
@@ -229,9 +229,70 @@ async fn models_are_compared_whole_as_a_form_and_as_an_event() {
         let fields =
             [("image", Some("a.png"), &receipt[..]), ("prompt", None, b"Total?"), ("models", None, b"a, b"), ("expected", None, b"TOTAL 25.41")];
         compared(&server.post_form("/v1/compare", "", &fields).await.json());
-        let events = server.post_json("/v1/compare", EVENTS, &asked).await.events();
-        assert_eq!((events.len(), events[0].0.as_str()), (1, "answer"));
-        compared(&events[0].1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_comparison_is_told_model_by_model_while_it_is_answered() {
+    locally(async {
+        let slow = Play::events(spoken(&["TOTAL ", "25.41"])).after(Duration::from_millis(600));
+        let first = Upstream::start([slow]).await;
+        let second = Upstream::start([Play::events(spoken(&["TOTAL ", "25.47"]))]).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = serving(folder.path(), &config(&first, &second, "")).await;
+        let asked = json!({"image": data_uri("receipt.png"), "prompt": "Total?", "models": ["a", "b", "local"],
+            "expected": "TOTAL 25.41"});
+        let answer = server.post_json("/v1/compare", EVENTS, &asked).await;
+        let events = answer.events();
+        let said = |model: &str| -> String {
+            let of_model = events.iter().filter(|(name, data)| name == "delta" && data["model"] == model);
+            of_model.map(|(_, data)| data["text"].as_str().expect("text")).collect()
+        };
+        assert_eq!(
+            (said("a").as_str(), said("b").as_str(), said("local").as_str()),
+            ("TOTAL 25.41", "TOTAL 25.47", "")
+        );
+        let place = |wanted: &str, model: &str, member: &str| {
+            events.iter().rposition(|(name, data)| name == wanted && data[member] == model).expect(wanted)
+        };
+        let results: Vec<&Value> = events.iter().filter(|(name, _)| name == "result").map(|(_, data)| data).collect();
+        let order: Vec<_> = results.iter().map(|result| result["index"].as_u64().expect("a place")).collect();
+        assert_eq!(order, [2, 1, 0], "each as soon as it is done: {events:?}");
+        assert!(place("delta", "a", "model") < place("result", "a", "model_requested"));
+        assert!(place("result", "b", "model_requested") < place("delta", "a", "model"), "nobody waits for another");
+        let (name, whole) = events.last().expect("an end");
+        assert_eq!((name.as_str(), &whole["answers"][0]["text"]), ("answer", &json!("TOTAL 25.41")));
+        assert_eq!(whole["agreement"]["mean"], json!(0.909));
+        assert_eq!(whole["answers"][2]["error"]["code"], "CAPABILITY_MISSING");
+        for mut result in results.into_iter().cloned() {
+            let place = result.as_object_mut().and_then(|members| members.remove("index")).expect("a place");
+            let answers = whole["answers"].as_array().expect("answers").iter().zip(0_u64..);
+            assert_eq!(answers.filter(|(_, at)| place == *at).map(|(it, _)| it).collect::<Vec<_>>(), [&result]);
+        }
+        let alone = json!({"image": data_uri("qr.png"), "models": ["a"]});
+        let refused = server.post_json("/v1/compare", EVENTS, &alone).await;
+        assert_eq!(refused.status, 400, "what is refused beforehand says so by its status");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn leaving_a_comparison_leaves_every_vendor() {
+    locally(async {
+        let (first, second) = (Upstream::start([begins("A rec")]).await, Upstream::start([Play::Silence]).await);
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = serving(folder.path(), &config(&first, &second, "")).await;
+        let asked = json!({"image": data_uri("qr.png"), "prompt": "What?", "models": ["a", "b"]}).to_string();
+        let mut stream = server.begin("POST /v1/compare", EVENTS, asked.as_bytes()).await;
+        until(&mut stream, "A rec").await;
+        while second.calls() == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        drop(stream);
+        for upstream in [first, second] {
+            assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "a vendor was left hanging");
+        }
     })
     .await;
 }

@@ -184,6 +184,30 @@ async fn who_watches_sees_the_answer_come_and_another_model_may_begin_anew() {
 }
 
 #[tokio::test]
+async fn who_watches_a_comparison_is_told_how_many_models_are_done() {
+    let first = Upstream::start([Play::json(200, &completion("TOTAL 25.41"))]).await;
+    let slow = Play::json(200, &completion("TOTAL 25.47")).after(std::time::Duration::from_millis(1500));
+    let second = Upstream::start([slow]).await;
+    let mut client = client_of(&first, &second).await;
+    let arguments =
+        json!({"image": example("receipt.png"), "prompt": "Total?", "models": ["pixtral", "openai", "local"]});
+    let params = json!({"name": "compare_models", "arguments": arguments, "_meta": {"progressToken": 3}});
+    client.send(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})).await;
+    let mut seen = Vec::new();
+    let answer = loop {
+        let message = client.next().await;
+        if message["id"] == 1 {
+            break message;
+        }
+        seen.push(message["params"]["message"].as_str().expect("words").to_owned());
+    };
+    let last = seen.last().expect("progress");
+    assert!(last.ends_with("1 of 3 models answered, 1 failed"), "{seen:?}");
+    assert_eq!(answer["result"]["structuredContent"]["answers"][1]["text"], "TOTAL 25.47", "{answer}");
+    assert_eq!(second.received()[0].body["stream"], false, "who only counts needs no stream");
+}
+
+#[tokio::test]
 async fn an_attachment_of_a_chat_program_takes_the_place_of_what_its_model_wrote() {
     let mut client = Client::start(&[]);
     client.shake_hands().await;

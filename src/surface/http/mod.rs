@@ -4,6 +4,7 @@
 
 mod accept;
 mod admission;
+mod aloud;
 mod body;
 mod caller;
 mod guard;

@@ -3,27 +3,21 @@
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::response::sse::Event;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Router};
-use futures_util::StreamExt as _;
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::told::{self, Told, told};
-use super::{images, refusal};
-use crate::batch;
+use super::{aloud, images, refusal};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::Asker;
 use crate::intake::uploads::Lent;
 use crate::live::{Live, Running};
-use crate::surface::answer;
-use crate::surface::calls::{self, ANALYZE, BATCH, COMPARE, Call};
+use crate::surface::calls::{ANALYZE, BATCH, COMPARE, Call};
 
 /// Files and fields of one form.
 const MOST_FIELDS: usize = 200;
@@ -53,7 +47,7 @@ async fn answered(tool: &str, live: Arc<Live>, asker: Asker, request: Request, p
     let wants_events = wanted_as_events(&mut arguments)?.unwrap_or(wants_events);
     let call = Call::read(tool, arguments)?;
     if wants_events {
-        return Ok(tell(call, running, asker, lent, path).await);
+        return Ok(aloud::tell(call, running, asker, lent, path).await);
     }
     let answered = call.answer(&running.gateway, &asker, None).await?;
     Ok(json_response(&answered.answer))
@@ -174,61 +168,6 @@ fn listed(value: Value) -> Vec<Value> {
         Value::Array(items) => items,
         one => vec![one],
     }
-}
-
-/// Answers while it is being answered: pieces of what a model says, or items of a batch, and then the whole.
-async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: Vec<Lent>, path: &str) -> Response {
-    let telling = told(move |sender| async move {
-        // Files are there for as long as they may be looked at.
-        let _lent = lent;
-        telling(call, &running, &asker, sender).await
-    });
-    let path = path.to_owned();
-    let refused = move |failure: Failure| refusal::of(&path, &failure);
-    let tell = |told| match told {
-        Told::Piece((name, value)) => vec![event(name, &value)],
-        Told::End(Ok(value)) => vec![event("answer", &value)],
-        Told::End(Err(failure)) => vec![event("error", &answer::error(&failure))],
-    };
-    told::response(telling, refused, tell).await
-}
-
-type Piece = (&'static str, Value);
-
-async fn telling(call: Call, running: &Running, asker: &Asker, sender: mpsc::Sender<Piece>) -> Result<Value> {
-    let gateway = &running.gateway;
-    match call {
-        Call::Ask(ask) => {
-            let (listener, mut heard) = mpsc::channel::<String>(64);
-            let asking = async {
-                let outcome = gateway.ask_aloud(&ask, asker, &listener).await;
-                drop(listener);
-                outcome
-            };
-            let passing = async {
-                while let Some(text) = heard.recv().await {
-                    let _ = sender.send(("delta", json!({"text": text}))).await;
-                }
-            };
-            let (outcome, ()) = tokio::join!(asking, passing);
-            outcome.map(|reply| answer::whole(&reply))
-        }
-        Call::Batch(asks) => {
-            let deadline = Instant::now() + gateway.settings.total;
-            let mut answers = Box::pin(batch::answers(gateway, &asks, asker, deadline));
-            let mut outcomes = Vec::new();
-            while let Some((index, outcome)) = answers.next().await {
-                let _ = sender.send(("item", calls::item(index, &outcome))).await;
-                outcomes.push(outcome);
-            }
-            Ok(Value::Object(calls::summary(outcomes.iter())))
-        }
-        call => call.answer(gateway, asker, None).await.map(|answered| answered.answer),
-    }
-}
-
-fn event(name: &str, value: &Value) -> Event {
-    Event::default().event(name).data(told::one_line(value))
 }
 
 #[cfg(test)]

@@ -171,13 +171,30 @@ impl ToSchema for Compared {}
 
 impl PartialSchema for Compared {
     fn schema() -> RefOr<Schema> {
-        let more = || {
-            let name = ObjectBuilder::new().schema_type(Type::String);
-            let score = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(1));
-            ObjectBuilder::new().property("model_requested", name).required("model_requested").property("score", score)
-        };
-        either(more().build(), more()).into()
+        either(of_model(ObjectBuilder::new()).build(), of_model(ObjectBuilder::new())).into()
     }
+}
+
+/// The data of an event `result`: what became of one model, and its place among those that were named.
+pub(super) struct ComparedOutcome;
+
+impl ToSchema for ComparedOutcome {}
+
+impl PartialSchema for ComparedOutcome {
+    fn schema() -> RefOr<Schema> {
+        either(of_model(placed()).build(), of_model(placed())).into()
+    }
+}
+
+fn of_model(object: ObjectBuilder) -> ObjectBuilder {
+    let name = ObjectBuilder::new().schema_type(Type::String);
+    let score = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(1));
+    object.property("model_requested", name).required("model_requested").property("score", score)
+}
+
+fn placed() -> ObjectBuilder {
+    let place = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    ObjectBuilder::new().property("index", place).required("index")
 }
 
 /// What became of one item: an answer or an error, and its place.
@@ -187,11 +204,7 @@ impl ToSchema for BatchOutcome {}
 
 impl PartialSchema for BatchOutcome {
     fn schema() -> RefOr<Schema> {
-        let more = || {
-            let place = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
-            ObjectBuilder::new().property("index", place).required("index")
-        };
-        either(more().build(), more()).into()
+        either(placed().build(), placed()).into()
     }
 }
 
@@ -240,6 +253,14 @@ pub(super) struct Batch {
 /// The data of an event `delta`: what the model has just said.
 #[derive(ToSchema)]
 pub(super) struct Delta {
+    text: String,
+}
+
+/// The data of an event `delta` of a comparison: what one of the models has just said.
+#[derive(ToSchema)]
+pub(super) struct ComparedDelta {
+    /// As it was named.
+    model: String,
     text: String,
 }
 

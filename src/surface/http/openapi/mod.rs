@@ -63,6 +63,8 @@ fn schemas() -> Vec<(String, RefOr<Schema>)> {
     add::<questions::UploadForm>(&mut all);
     add::<answers::Answer>(&mut all);
     add::<answers::Comparison>(&mut all);
+    add::<answers::ComparedDelta>(&mut all);
+    add::<answers::ComparedOutcome>(&mut all);
     add::<answers::Batch>(&mut all);
     add::<answers::Delta>(&mut all);
     add::<answers::Summary>(&mut all);

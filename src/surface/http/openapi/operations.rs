@@ -57,7 +57,12 @@ fn analyze() -> OperationBuilder {
 }
 
 fn compare() -> OperationBuilder {
-    let events = [event("answer", answers::Comparison::name()), event("error", Refusal::name())];
+    let events = [
+        event("delta", answers::ComparedDelta::name()),
+        event("result", answers::ComparedOutcome::name()),
+        event("answer", answers::Comparison::name()),
+        event("error", Refusal::name()),
+    ];
     let operation = guarded("compare", "Asks several models the same, each on its own.");
     let operation = operation.request_body(Some(json_or_form::<questions::CompareRequest, questions::CompareForm>()));
     let response =

@@ -1,0 +1,57 @@
+//! The same question to several models: read once, its pictures opened once, and then put to each on its own.
+//!
+//! Nobody answers in another's place, and all of them share one budget of time.
+
+use tokio::time::Instant;
+use vision_providers::wire::Delivery;
+
+use super::{Ask, Asker, Gateway, Given, Read, wanted};
+use crate::failure::Result;
+use crate::reply::Reply;
+use crate::router::plan::Fallback;
+use crate::speech::Audience;
+
+/// A question that was read, and whose pictures were opened, for several models.
+#[derive(Debug)]
+pub struct Round<'a> {
+    gateway: &'a Gateway,
+    asker: &'a Asker,
+    asks: Vec<Ask>,
+    given: Given,
+}
+
+impl Gateway {
+    /// Reads a question for these models, and opens its pictures. Nobody is asked yet.
+    ///
+    /// # Errors
+    /// The codes of bad input, names that nothing has among them.
+    pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
+        let deadline = Instant::now() + self.settings.total;
+        let asks =
+            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
+        let asks: Vec<Ask> = asks.collect();
+        let question = self.question(ask)?;
+        for ask in &asks {
+            self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
+        }
+        let pictures = self.pictures(ask, asker, deadline).await?;
+        let given = Given { deadline, read: Some(Read { question, pictures }) };
+        Ok(Round { gateway: self, asker, asks, given })
+    }
+}
+
+impl Round<'_> {
+    /// The question to each of the models, in the order in which they were named.
+    #[must_use]
+    pub fn asks(&self) -> &[Ask] {
+        &self.asks
+    }
+
+    /// Asks one of them.
+    ///
+    /// # Errors
+    /// As [`Gateway::ask`].
+    pub async fn ask(&self, ask: &Ask, audience: Audience<'_>) -> Result<Reply> {
+        self.gateway.observed(ask, self.asker, audience, self.given.clone()).await
+    }
+}
