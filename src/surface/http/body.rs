@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -11,12 +12,14 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
+use vision_providers::request::Caller;
 
 use super::{images, refusal};
 use crate::failure::{Code, Failure};
+use crate::gateway::Asker;
+use crate::shares::{Held, Pool};
 use crate::surface::mcp::LARGEST_MESSAGE;
 
 const BODY_IDLE: Duration = Duration::from_secs(10);
@@ -32,8 +35,13 @@ const SMALL: usize = 1 << 20;
 const PIECE_KIB: u32 = 256;
 
 /// Reads the body whole. All bodies together have a bound too: one that finds no room in time is turned away before it is
-/// read.
-pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, next: Next) -> Response {
+/// read. Of the room, a quarter is kept free of any one caller with a key.
+pub(super) async fn whole(
+    State(memory): State<BodyMemory>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.method() != Method::POST {
         return next.run(request).await;
     }
@@ -53,9 +61,9 @@ pub(super) async fn whole(State(memory): State<BodyMemory>, request: Request, ne
         refused(&failure.advise("try again in some seconds"))
     };
     // Of a body that says how long it is, all is known; others take room as they come.
-    let Some(mut room) = memory.room(length.unwrap_or(0)).await else { return no_room() };
+    let Some(mut room) = memory.room(&asker.caller, length.unwrap_or(0)).await else { return no_room() };
     let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
-    match read(body, &memory, &mut room).await {
+    match read(body, &memory, &asker.caller, &mut room).await {
         Ok(body) if may_be_json && is_swarm(&body).await => {
             refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
         }
@@ -117,26 +125,26 @@ enum Unread {
 
 /// Room for the bodies in the air, in KiB.
 #[derive(Debug, Clone)]
-pub(super) struct BodyMemory(Arc<Semaphore>);
+pub(super) struct BodyMemory(Arc<Pool>);
 
 impl Default for BodyMemory {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(BODIES_KIB as usize)))
+        Self(Arc::new(Pool::new(BODIES_KIB as usize)))
     }
 }
 
 impl BodyMemory {
-    async fn room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    async fn room(&self, caller: &Caller, bytes: usize) -> Option<Held> {
         let share = u32::try_from(bytes.min(LARGEST_MESSAGE) / 1024).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB);
-        self.take(share).await
+        self.take(caller, share).await
     }
 
-    async fn take(&self, kib: u32) -> Option<OwnedSemaphorePermit> {
-        timeout(BODY_IDLE, Arc::clone(&self.0).acquire_many_owned(kib)).await.ok()?.ok()
+    async fn take(&self, caller: &Caller, kib: u32) -> Option<Held> {
+        timeout(BODY_IDLE, self.0.next(caller, kib)).await.ok()
     }
 }
 
-async fn read(mut body: Body, memory: &BodyMemory, room: &mut OwnedSemaphorePermit) -> Result<Bytes, Unread> {
+async fn read(mut body: Body, memory: &BodyMemory, caller: &Caller, room: &mut Held) -> Result<Bytes, Unread> {
     let deadline = Instant::now() + BODY_TOTAL;
     let mut bytes = BytesMut::new();
     loop {
@@ -147,8 +155,8 @@ async fn read(mut body: Body, memory: &BodyMemory, room: &mut OwnedSemaphorePerm
         if bytes.len() + data.len() > LARGEST_MESSAGE {
             return Err(Unread::TooLarge);
         }
-        while (bytes.len() + data.len()).div_ceil(1024) > room.num_permits() + 1 {
-            room.merge(memory.take(PIECE_KIB).await.ok_or(Unread::NoRoom)?);
+        while (bytes.len() + data.len()).div_ceil(1024) > room.many() + 1 {
+            room.add(memory.take(caller, PIECE_KIB).await.ok_or(Unread::NoRoom)?);
         }
         bytes.extend_from_slice(&data);
     }

@@ -254,16 +254,26 @@ async fn not_like_that(request: Request) -> Response {
 }
 
 /// Sends a request away before its body is read, when there would be no turn for it.
-async fn not_in_vain(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    match admission.is_open() {
+async fn not_in_vain(
+    State(admission): State<Admission>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match admission.is_open(&asker.caller) {
         Ok(()) => next.run(request).await,
         Err(_) => refusal::closing(too_much(request.uri().path())),
     }
 }
 
 /// Takes a turn for a request, and keeps it until its answer has been said.
-async fn admitted(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let Ok(turn) = admission.enter().await else { return too_much(request.uri().path()) };
+async fn admitted(
+    State(admission): State<Admission>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Ok(turn) = admission.enter(&asker.caller).await else { return too_much(request.uri().path()) };
     let response = next.run(request).await;
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     if !response.headers().get(CONTENT_TYPE).is_some_and(is_stream) {
