@@ -10,6 +10,7 @@ pub mod live;
 pub mod assemble;
 
 pub mod batch;
+pub mod bulk;
 pub mod compare;
 
 pub mod access;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod call;
+mod look;
 mod round;
 mod wanted;
 
@@ -20,6 +21,7 @@ use vision_providers::wire::Delivery;
 
 pub use self::ask::{Ask, Asker, Said, Turn};
 use self::call::{Call, Stop};
+pub use self::look::Look;
 pub use self::round::Round;
 use self::wanted::{shown, wanted};
 use crate::failure::{Code, Result};
@@ -286,7 +288,7 @@ pub struct Prospect {
 struct Given {
     /// When its answer is worth nothing any more.
     deadline: Instant,
-    /// What was read of it before, for several models at once.
+    /// What was read of it before.
     read: Option<Read>,
 }
 
