@@ -3,6 +3,7 @@
 //! Nobody answers in another's place, and all of them share one budget of time.
 
 use tokio::time::Instant;
+use vision_providers::request::CacheMode;
 use vision_providers::wire::Delivery;
 
 use super::{Ask, Asker, Gateway, Given, Read, wanted};
@@ -27,10 +28,11 @@ impl Gateway {
     /// The codes of bad input, names that nothing has among them.
     pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
         let deadline = Instant::now() + self.settings.total;
-        let asks =
-            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
-        let asks: Vec<Ask> = asks.collect();
         let question = self.question(ask)?;
+        // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
+        let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
+        let to = |model: &String| Ask { model: Some(model.clone()), fallback: Fallback::Never, cache, ..ask.clone() };
+        let asks: Vec<Ask> = models.iter().map(to).collect();
         for ask in &asks {
             self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
         }

@@ -278,6 +278,24 @@ async fn a_comparison_is_told_model_by_model_while_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_comparison_asks_anew_unless_it_is_told_to_remember() {
+    locally(async {
+        let upstream = Upstream::start([says("Seen.")]).await;
+        let (_folder, server) = server_of(&upstream, "").await;
+        let mut asked = json!({"image": data_uri("qr.png"), "prompt": "What?", "models": ["a", "b"]});
+        for (cache, calls, cached) in
+            [(None, 2, false), (None, 4, false), (Some("use"), 6, false), (Some("use"), 6, true), (None, 8, false)]
+        {
+            asked["cache"] = json!(cache);
+            let answers = server.post_json("/v1/compare", "", &asked).await.json()["answers"].clone();
+            assert_eq!((&answers[0]["cached"], &answers[1]["cached"]), (&json!(cached), &json!(cached)), "{answers}");
+            assert_eq!(upstream.calls(), calls, "{cache:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn leaving_a_comparison_leaves_every_vendor() {
     locally(async {
         let (first, second) = (Upstream::start([begins("A rec")]).await, Upstream::start([Play::Silence]).await);

@@ -98,6 +98,7 @@ pub(super) struct CompareRequest {
     detail: Option<Detail>,
     #[schema(schema_with = region)]
     region: Option<Vec<f64>>,
+    /// `bypass` when absent: what was remembered says nothing of how long a model takes.
     cache: Option<Cache>,
     stream: Option<bool>,
 }
