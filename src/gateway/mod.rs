@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_output_tokens: u32,
     /// How often calls that failed are made again for one question in all.
     pub retries: u32,
+    /// Models that may be asked the same at once.
+    pub most_compared: usize,
 }
 
 /// Answers questions about images.

@@ -191,6 +191,7 @@ pub(super) fn compared(comparison: &Comparison) -> Answered {
     if let Some(mean) = comparison.mean_agreement() {
         value["agreement"]["mean"] = json!(rounded(mean));
     }
+    value["cost_usd"] = json!(cost(comparison.answers.iter().map(|answered| &answered.outcome)).dollars());
     Answered { text: comparison_text(comparison), answer: value }
 }
 
@@ -256,18 +257,17 @@ pub(super) fn item(index: usize, its_outcome: &Result<Reply>) -> Value {
 
 /// How many items came to what, and what they cost as far as that is known.
 pub(super) fn summary<'a>(outcomes: impl Iterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
-    let (mut succeeded, mut failed, mut cost) = (0, 0, MicroUsd::default());
-    for outcome in outcomes {
-        match outcome {
-            Ok(reply) => {
-                succeeded += 1;
-                cost.0 += reply.cost.unwrap_or_default().0;
-            }
-            Err(_) => failed += 1,
-        }
-    }
+    let outcomes: Vec<_> = outcomes.collect();
+    let succeeded = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let (failed, cost) = (outcomes.len() - succeeded, cost(outcomes));
     let figures = [("succeeded", json!(succeeded)), ("failed", json!(failed)), ("cost_usd", json!(cost.dollars()))];
     figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What these cost together, as far as that is known.
+fn cost<'a>(outcomes: impl IntoIterator<Item = &'a Result<Reply>>) -> MicroUsd {
+    let costs = outcomes.into_iter().flatten().filter_map(|reply| reply.cost);
+    costs.fold(MicroUsd::default(), |sum, cost| MicroUsd(sum.0.saturating_add(cost.0)))
 }
 
 /// Thousandths are as much as such figures say.

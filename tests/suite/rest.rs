@@ -296,6 +296,70 @@ async fn a_comparison_asks_anew_unless_it_is_told_to_remember() {
 }
 
 #[tokio::test]
+async fn a_comparison_that_may_cost_more_than_it_should_asks_nobody() {
+    locally(async {
+        let upstream = Upstream::start([says("Seen.")]).await;
+        let card = |provider: &str, price: &str| {
+            format!(
+                "[[providers.{provider}.models]]\nid = \"m\"\ntokens = {{ rule = \"flat\", tokens = 1000 }}\n{price}\n"
+            )
+        };
+        let priced = "price = { input = 1.0, output = 2.0 }";
+        let (_folder, server) = server_of(&upstream, &(card("a", priced) + &card("b", priced))).await;
+        // An image of 1000 tokens and 1000 tokens of an answer: more than $0.003 each.
+        let mut asked =
+            json!({"image": data_uri("qr.png"), "prompt": "What?", "models": ["a", "b"], "max_output_tokens": 1000});
+        for (limit, status, code) in [
+            (json!(0.006), 402, "BUDGET_EXCEEDED"),
+            (json!(0), 402, "BUDGET_EXCEEDED"),
+            (json!(-1), 400, "INVALID_INPUT"),
+            (json!("much"), 400, "INVALID_INPUT"),
+        ] {
+            asked["max_cost_usd"] = limit;
+            let refused = server.post_json("/v1/compare", EVENTS, &asked).await;
+            assert_eq!((refused.status, refused.code().as_str()), (status, code), "{}", refused.text());
+        }
+        assert_eq!(upstream.calls(), 0);
+        asked["max_cost_usd"] = json!("0.007");
+        let value = server.post_json("/v1/compare", "", &asked).await.json();
+        let costs = value["answers"].as_array().expect("answers").iter().filter_map(|it| it["cost_usd"].as_f64());
+        // 1210 tokens in and 96 out, twice.
+        assert_eq!((costs.collect::<Vec<_>>(), &value["cost_usd"]), (vec![0.001_402; 2], &json!(0.002_804)), "{value}");
+        // Without a price nobody can tell, but what cannot be asked costs nothing.
+        let (_folder, server) = server_of(&upstream, &(card("a", priced) + &card("b", ""))).await;
+        let refused = server.post_json("/v1/compare", "", &asked).await;
+        assert_eq!(refused.code(), "BUDGET_EXCEEDED");
+        let message = refused.json()["error"]["message"].to_string();
+        assert!(message.contains("what b costs is not known"), "{message}");
+        asked["models"] = json!(["a", "local"]);
+        let value = server.post_json("/v1/compare", "", &asked).await.json();
+        assert_eq!(value["answers"][1]["error"]["code"], "CAPABILITY_MISSING", "{value}");
+        assert_eq!(upstream.calls(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn as_many_models_are_compared_as_the_operator_allows() {
+    locally(async {
+        let upstream = Upstream::start([says("Seen.")]).await;
+        let (_folder, server) = server_of(&upstream, "[compare]\nmax_models = 2\n").await;
+        let mut asked = json!({"image": data_uri("qr.png"), "prompt": "What?", "models": ["a", "b", "local"]});
+        let refused = server.post_json("/v1/compare", "", &asked).await;
+        let message = refused.json()["error"]["message"].to_string();
+        assert!(refused.status == 400 && message.contains("from 2 to 2"), "{message}");
+        let listed = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
+        let (_, listed) = server.post(super::http::JSON, &listed).await;
+        assert!(listed.to_string().contains("2 to 2 names"), "{listed}");
+        asked["models"] = json!((0..9).map(|number| format!("a/m{number}")).collect::<Vec<_>>());
+        let (_folder, server) = server_of(&upstream, "[compare]\nmax_models = 9\n").await;
+        let value = server.post_json("/v1/compare", "", &asked).await.json();
+        assert_eq!(value["answers"].as_array().map(Vec::len), Some(9), "{value}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn leaving_a_comparison_leaves_every_vendor() {
     locally(async {
         let (first, second) = (Upstream::start([begins("A rec")]).await, Upstream::start([Play::Silence]).await);

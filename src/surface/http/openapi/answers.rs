@@ -162,6 +162,8 @@ pub(super) struct Comparison {
     #[schema(value_type = Vec<Compared>)]
     answers: Vec<Value>,
     agreement: Agreement,
+    /// Of all answers together, as far as prices are known.
+    cost_usd: f64,
 }
 
 /// What became of one model: an answer or an error, and its score when the right answer was given.
