@@ -122,10 +122,13 @@ fn answered(reply: &Reply) -> Answered {
 
 /// What became of one model or item among several.
 fn outcome(outcome: &Result<Reply>) -> Map<String, Value> {
-    let value = match outcome {
+    let mut value = match outcome {
         Ok(reply) => answer::whole(reply),
         Err(failure) => answer::error(failure),
     };
+    if let Some(spent) = outcome.as_ref().err().and_then(|failure| failure.spent) {
+        value["cost_usd"] = json!(spent.cost.dollars());
+    }
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -191,7 +194,9 @@ pub(super) fn compared(comparison: &Comparison) -> Answered {
     if let Some(mean) = comparison.mean_agreement() {
         value["agreement"]["mean"] = json!(rounded(mean));
     }
-    value["cost_usd"] = json!(cost(comparison.answers.iter().map(|answered| &answered.outcome)).dollars());
+    if let Some(value) = value.as_object_mut() {
+        value.extend(cost(comparison.answers.iter().map(|answered| &answered.outcome)));
+    }
     Answered { text: comparison_text(comparison), answer: value }
 }
 
@@ -259,15 +264,28 @@ pub(super) fn item(index: usize, its_outcome: &Result<Reply>) -> Value {
 pub(super) fn summary<'a>(outcomes: impl Iterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
     let outcomes: Vec<_> = outcomes.collect();
     let succeeded = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    let (failed, cost) = (outcomes.len() - succeeded, cost(outcomes));
-    let figures = [("succeeded", json!(succeeded)), ("failed", json!(failed)), ("cost_usd", json!(cost.dollars()))];
-    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let figures = [("succeeded", json!(succeeded)), ("failed", json!(outcomes.len() - succeeded))];
+    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(cost(outcomes)).collect()
 }
 
-/// What these cost together, as far as that is known.
-fn cost<'a>(outcomes: impl IntoIterator<Item = &'a Result<Reply>>) -> MicroUsd {
-    let costs = outcomes.into_iter().flatten().filter_map(|reply| reply.cost);
-    costs.fold(MicroUsd::default(), |sum, cost| MicroUsd(sum.0.saturating_add(cost.0)))
+/// What these cost together as far as that is known, and whether a part of it is a guess.
+fn cost<'a>(outcomes: impl IntoIterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
+    let (mut sum, mut is_estimate) = (MicroUsd::default(), false);
+    for outcome in outcomes {
+        let (cost, guessed) = match outcome {
+            Ok(reply) => (reply.cost, false),
+            Err(failure) => (failure.spent.map(|it| it.cost), failure.spent.is_some_and(|it| it.is_estimate)),
+        };
+        sum.0 = sum.0.saturating_add(cost.unwrap_or_default().0);
+        is_estimate |= guessed;
+    }
+    let mut figures = Map::from_iter([("cost_usd".to_owned(), json!(sum.dollars()))]);
+    if is_estimate {
+        let warning =
+            "a part of the cost is an estimate: calls were cut off for want of time, and their vendors may bill them";
+        figures.insert("warnings".into(), json!([warning]));
+    }
+    figures
 }
 
 /// Thousandths are as much as such figures say.
