@@ -137,7 +137,8 @@ impl Gateway {
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
-        reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
+        let notes = ask.notes.iter().cloned().chain(opened.pictures.iter().flat_map(Picture::warnings));
+        reply.warnings.splice(0..0, notes);
         Ok(reply)
     }
 

@@ -117,6 +117,7 @@ pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
         detail: arguments.detail()?.unwrap_or(heard.detail),
         sampling: arguments.sampling()?,
         cache: arguments.cache()?,
+        notes: heard.notes,
         ..Ask::default()
     };
     arguments.must_be_empty(

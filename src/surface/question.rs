@@ -109,6 +109,7 @@ impl QuestionArgs {
             images: args.images,
             prompt: args.prompt,
             conversation: Vec::new(),
+            notes: Vec::new(),
             task: args.task,
             schema,
             model: args.model,
