@@ -8,15 +8,13 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use vision_providers::price::MicroUsd;
 
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
-use crate::router::roster::Roster;
 use crate::speech::Audience;
 
-/// Models that may be asked at once.
-pub const MOST_MODELS: usize = 8;
 /// Characters of an answer that are compared; the time that takes grows with their square.
 pub const COMPARED: usize = 4000;
 /// Pieces of one model that may wait to be told.
@@ -70,6 +68,8 @@ pub struct Comparing {
     pub models: Vec<String>,
     /// The right answer, to score each against; JSON for data.
     pub expected: Option<String>,
+    /// Nobody is asked when all of them together could cost more.
+    pub max_cost: Option<MicroUsd>,
 }
 
 /// What is told of a comparison while it goes on, by the place of a model.
@@ -98,16 +98,20 @@ pub enum Following<'a> {
 ///
 /// # Errors
 /// `INVALID_INPUT` for too few or too many models or one that is named twice, the codes of bad input, and
-/// `MODEL_NOT_FOUND` for names that nothing has: all before anybody is asked.
+/// `MODEL_NOT_FOUND` for names that nothing has, `BUDGET_EXCEEDED` when it could cost more than it may, or when that cannot
+/// be told: all before anybody is asked.
 pub async fn compare(
     gateway: &Gateway,
     comparing: &Comparing,
     asker: &Asker,
     following: Following<'_>,
 ) -> Result<Comparison> {
-    let Comparing { ask, models, expected } = comparing;
-    check(models, &gateway.roster)?;
+    let Comparing { ask, models, expected, max_cost } = comparing;
+    check(models, gateway)?;
     let round = gateway.round(ask, models, asker).await?;
+    if let Some(limit) = *max_cost {
+        check_cost(round.most()?, limit)?;
+    }
     let places = models.iter().zip(round.asks()).enumerate();
     let asking = places.map(async |(index, (model, ask))| {
         let outcome = heard(&round, ask, index, following).await;
@@ -151,9 +155,10 @@ fn broken() -> Failure {
     Failure::new(Code::Internal, "comparing the answers met a fault of the program")
 }
 
-fn check(models: &[String], roster: &Roster) -> Result<()> {
-    if !(2..=MOST_MODELS).contains(&models.len()) {
-        let message = format!("{} models were named: from 2 to {MOST_MODELS} can be compared", models.len());
+fn check(models: &[String], gateway: &Gateway) -> Result<()> {
+    let (roster, most) = (&gateway.roster, gateway.settings.most_compared);
+    if !(2..=most).contains(&models.len()) {
+        let message = format!("{} models were named: from 2 to {most} can be compared", models.len());
         return Err(Failure::invalid(message).advise("name models as list_models shows them"));
     }
     let meant = |name: &String| roster.resolve(name).map_or_else(|_| name.clone(), |candidate| candidate.name());
@@ -165,6 +170,16 @@ fn check(models: &[String], roster: &Roster) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
+    if most <= limit {
+        return Ok(());
+    }
+    let (most, limit) = (most.dollars(), limit.dollars());
+    let message = format!("asking all of these models may cost ${most}, which is more than the limit of ${limit}");
+    let failure = Failure::new(Code::BudgetExceeded, message);
+    Err(failure.advise("name fewer or cheaper models, ask for fewer output tokens, or raise the limit"))
 }
 
 fn compared(answers: Vec<Answered>) -> Comparison {

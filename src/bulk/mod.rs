@@ -230,7 +230,11 @@ impl Going<'_> {
             return Err(Stopped::Told);
         }
         let outcome = self.patiently(look).await;
-        let cost = outcome.as_ref().ok().and_then(|reply| reply.cost);
+        // Answers that came to nothing cost money too.
+        let cost = match &outcome {
+            Ok(reply) => reply.cost,
+            Err(failure) => failure.spent.map(|spent| spent.cost),
+        };
         reserved.spend(cost.unwrap_or_default());
         Ok(outcome)
     }

@@ -43,6 +43,8 @@ pub struct Ask {
     pub sampling: Sampling,
     /// Absent means: use it, unless the caller wants variety.
     pub cache: Option<CacheMode>,
+    /// What the caller should know of how the question was read: the answer's first warnings.
+    pub notes: Vec<String>,
 }
 
 /// One turn of a conversation.

@@ -24,7 +24,7 @@ use self::call::{Call, Stop};
 pub use self::look::Look;
 pub use self::round::Round;
 use self::wanted::{shown, wanted};
-use crate::failure::{Code, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::intake::{Intake, Picture, Ready};
 use crate::metrics::{self, Metrics, Oddity, Stage};
 use crate::reply::{ImageAccount, Outcome, Reply, account, compose};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub max_output_tokens: u32,
     /// How often calls that failed are made again for one question in all.
     pub retries: u32,
+    /// Models that may be asked the same at once.
+    pub most_compared: usize,
 }
 
 /// Answers questions about images.
@@ -62,6 +64,16 @@ impl Gateway {
     /// answer.
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
         self.observed(ask, asker, Audience::Nobody, self.given()).await
+    }
+
+    /// Answers by a time that may come before its own would be over.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_until(&self, ask: &Ask, asker: &Asker, deadline: Instant) -> Result<Reply> {
+        let given = self.given();
+        let given = Given { deadline: given.deadline.min(deadline), ..given };
+        self.observed(ask, asker, Audience::Nobody, given).await
     }
 
     /// Answers, and passes on what is said while it is said. What counts is the reply.
@@ -118,7 +130,8 @@ impl Gateway {
 
     async fn answer(&self, ask: &Ask, opened: &Opened, audience: Audience<'_>, began: Instant) -> Result<Reply> {
         let mut call = Call::new(self, ask, opened, audience);
-        let outcome = call.first_answer().await?;
+        let first = call.first_answer().await;
+        let outcome = first.map_err(|failure| Failure { spent: call.spent(), ..failure })?;
         let (attempts, lost) = (call.attempts, call.lost);
         let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
         self.count(&reply, &outcome);
@@ -126,7 +139,8 @@ impl Gateway {
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
-        reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
+        let notes = ask.notes.iter().cloned().chain(opened.pictures.iter().flat_map(Picture::warnings));
+        reply.warnings.splice(0..0, notes);
         Ok(reply)
     }
 

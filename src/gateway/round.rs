@@ -3,12 +3,16 @@
 //! Nobody answers in another's place, and all of them share one budget of time.
 
 use tokio::time::Instant;
+use vision_providers::estimate::Estimate;
+use vision_providers::price::{MicroUsd, Price};
+use vision_providers::request::CacheMode;
 use vision_providers::wire::Delivery;
 
-use super::{Ask, Asker, Gateway, Given, Read, wanted};
-use crate::failure::Result;
+use super::{Ask, Asker, Gateway, Given, Read, shown, wanted};
+use crate::failure::{Code, Failure, Result};
 use crate::reply::Reply;
 use crate::router::plan::Fallback;
+use crate::router::roster::Candidate;
 use crate::speech::Audience;
 
 /// A question that was read, and whose pictures were opened, for several models.
@@ -27,10 +31,14 @@ impl Gateway {
     /// The codes of bad input, names that nothing has among them.
     pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
         let deadline = Instant::now() + self.settings.total;
-        let asks =
-            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
-        let asks: Vec<Ask> = asks.collect();
         let question = self.question(ask)?;
+        // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
+        let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
+        // What images are named by may be megabytes, and is not needed once they are open.
+        let images = vec![String::new(); ask.images.len()];
+        let bare = Ask { images, fallback: Fallback::Never, cache, ..ask.clone() };
+        let asks = models.iter().map(|model| Ask { model: Some(model.clone()), ..bare.clone() });
+        let asks: Vec<Ask> = asks.collect();
         for ask in &asks {
             self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
         }
@@ -45,6 +53,44 @@ impl Round<'_> {
     #[must_use]
     pub fn asks(&self) -> &[Ask] {
         &self.asks
+    }
+
+    /// What asking all of them costs at most, by estimates of one call each. Who cannot be asked at all costs nothing.
+    ///
+    /// # Errors
+    /// `BUDGET_EXCEEDED` naming the models whose cost nobody can tell beforehand.
+    pub fn most(&self) -> Result<MicroUsd> {
+        let (mut sum, mut unknown) = (MicroUsd::default(), Vec::new());
+        for ask in &self.asks {
+            match self.most_of(ask) {
+                Some(most) => sum.0 = sum.0.saturating_add(most.0),
+                None => unknown.extend(ask.model.as_deref()),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(sum);
+        }
+        let message = format!("what {} costs is not known beforehand", unknown.join(", "));
+        Err(Failure::new(Code::BudgetExceeded, message).advise("leave these models out, or the limit on the cost"))
+    }
+
+    /// What one call costs at most, whoever of its plan answers; `None` when that cannot be told.
+    fn most_of(&self, ask: &Ask) -> Option<MicroUsd> {
+        let Some(Read { question, pictures }) = &self.given.read else { return None };
+        let wanted = wanted(ask, self.asker, question, &self.gateway.settings, Delivery::Whole);
+        let time_left = self.given.deadline.saturating_duration_since(Instant::now());
+        let wanted = shown(wanted, pictures, ask.region.as_ref(), time_left);
+        let Ok(plan) = self.gateway.roster.outlook(&wanted) else { return Some(MicroUsd::default()) };
+        let most = |candidate: &Candidate| {
+            // What costs nothing by any measure needs no count of tokens.
+            if candidate.card.price == Some(Price::default()) {
+                return Some(MicroUsd::default());
+            }
+            Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?.most
+        };
+        let dearest = plan.candidates.iter().map(most).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        // Two may be asked at once.
+        Some(if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest })
     }
 
     /// Asks one of them.

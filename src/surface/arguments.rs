@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use vision_providers::price::MicroUsd;
 use vision_providers::request::{CacheMode, Detail, Sampling};
 
 use super::conversation;
@@ -46,9 +47,12 @@ pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
     if expected.as_ref().is_some_and(|text| text.len() > LARGEST_JSON) {
         return Err(Failure::invalid(format!("`expected` is longer than {LARGEST_JSON} bytes")));
     }
+    let max_cost = arguments.dollars("max_cost_usd")?;
     let ask = arguments.question()?;
-    arguments.must_be_empty("image, more_images, prompt, task, models, expected, schema, detail, region and cache")?;
-    Ok(Comparing { ask, models, expected })
+    arguments.must_be_empty(
+        "image, more_images, prompt, task, models, expected, max_cost_usd, schema, detail, region, max_output_tokens and cache",
+    )?;
+    Ok(Comparing { ask, models, expected, max_cost })
 }
 
 /// What `analyze_batch` is asked: one question per item, with what was said for all where an item says nothing.
@@ -113,6 +117,7 @@ pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
         detail: arguments.detail()?.unwrap_or(heard.detail),
         sampling: arguments.sampling()?,
         cache: arguments.cache()?,
+        notes: heard.notes,
         ..Ask::default()
     };
     arguments.must_be_empty(
@@ -206,6 +211,12 @@ impl Arguments {
         let Some((name, value)) = self.take(&[name]) else { return Ok(None) };
         let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite());
         number.map(Some).ok_or_else(|| Failure::invalid(format!("`{name}` must be a number")))
+    }
+
+    fn dollars(&mut self, name: &str) -> Result<Option<MicroUsd>> {
+        let Some(dollars) = self.number(name)? else { return Ok(None) };
+        let wrong = || Failure::invalid(format!("`{name}` must be an amount of US dollars, 0 or more"));
+        MicroUsd::from_dollars(dollars).map(Some).ok_or_else(wrong)
     }
 
     fn seed(&mut self) -> Result<Option<i64>> {

@@ -14,9 +14,14 @@ pub(super) struct Heard {
     pub(super) turns: Vec<Turn>,
     /// The closest look that any image asks for.
     pub(super) detail: Detail,
+    /// What a caller should know of how it was read.
+    pub(super) notes: Vec<String>,
 }
 
-/// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row.
+const MOVED: &str = "messages of the system stand in the middle of the conversation: they were moved to its beginning";
+
+/// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row; what the system says
+/// comes first, because most vendors take it nowhere else.
 ///
 /// # Errors
 /// `INVALID_INPUT` naming the message and what cannot be understood of it.
@@ -26,11 +31,15 @@ pub(super) fn read(messages: &Value) -> Result<Heard> {
     let mut system = Vec::new();
     let mut turns: Vec<Turn> = Vec::new();
     let mut details = Vec::new();
+    let mut notes = Vec::new();
     for (index, message) in messages.iter().enumerate() {
         let place = format!("messages[{index}]");
         let said = content(&message["content"], &place, &mut details)?;
         let role = match message["role"].as_str() {
             Some("system" | "developer") => {
+                if !turns.is_empty() && notes.is_empty() {
+                    notes.push(MOVED.to_owned());
+                }
                 system.push(words(&said, &place)?);
                 continue;
             }
@@ -48,7 +57,7 @@ pub(super) fn read(messages: &Value) -> Result<Heard> {
         return Err(Failure::invalid("the conversation has no message of the user"));
     }
     let system = Some(system.join("\n\n")).filter(|text| !text.trim().is_empty());
-    Ok(Heard { system, turns, detail: closest(&details) })
+    Ok(Heard { system, turns, detail: closest(&details), notes })
 }
 
 fn role_unknown(place: &str, role: &str) -> Failure {
@@ -161,6 +170,7 @@ mod tests {
         ]));
         let heard = heard.expect("read");
         assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe kind."));
+        assert_eq!(heard.notes, [""; 0]);
         assert_eq!(heard.detail, Detail::High);
         let text = |text: &str| Said::Text(text.into());
         let picture = |named: &str| Said::Picture(named.into());
@@ -171,6 +181,15 @@ mod tests {
         let turns =
             [turn(Role::User, first), turn(Role::Assistant, vec![text("Seen.")]), turn(Role::User, vec![text("And?")])];
         assert_eq!(heard.turns, turns);
+    }
+
+    #[test]
+    fn what_the_system_says_later_is_moved_and_that_is_said() {
+        let user = json!({"role": "user", "content": "x"});
+        let system = json!({"role": "system", "content": "Be brief."});
+        let heard = read(&json!([system, user, system, user, system])).expect("read");
+        assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe brief.\n\nBe brief."));
+        assert_eq!((heard.turns.len(), heard.notes), (1, vec![MOVED.to_owned()]));
     }
 
     #[test]

@@ -73,6 +73,22 @@ async fn a_chat_is_completed_whole() {
 }
 
 #[tokio::test]
+async fn what_the_system_says_in_the_middle_is_moved_with_a_warning() {
+    locally(async {
+        let (upstream, _folder, server) = server_of(says("A code."), "").await;
+        let mut body = question(&json!({}));
+        let system = json!({"role": "developer", "content": "Be brief."});
+        body["messages"].as_array_mut().expect("messages").push(system);
+        let answer = server.post_json(CHAT, "", &body).await;
+        let warning = answer.header("x-visiongate-warning").unwrap_or_default();
+        assert!(answer.status == 200 && warning.contains("moved to its beginning"), "{answer:?}");
+        assert!(answer.json()["visiongate"]["warnings"][0].as_str().is_some_and(|it| it == warning), "{answer:?}");
+        assert_eq!(upstream.received().remove(0).body["messages"][0]["content"], "Be brief.");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chat_is_completed_in_chunks() {
     locally(async {
         let (_upstream, _folder, server) = server_of(Play::events(spoken(&["A ", "code."])), "").await;

@@ -59,6 +59,7 @@ pub(super) fn wanted(body: Value) -> Result<Wanted> {
         schema: schema(&body)?,
         model,
         sampling: sampling(&body)?,
+        notes: heard.notes,
         ..Ask::default()
     };
     let with_usage = body.get("stream_options").is_some_and(|options| options["include_usage"] == true);

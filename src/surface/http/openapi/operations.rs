@@ -14,7 +14,7 @@ use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, Response
 use super::KEY;
 use super::answers::{Answer, Delta};
 use super::refusals::{
-    BODY, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
+    BODY, COSTS, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
 };
 use super::{answers, chat, questions};
 use crate::failure::Code;
@@ -67,7 +67,7 @@ fn compare() -> OperationBuilder {
     let operation = operation.request_body(Some(json_or_form::<questions::CompareRequest, questions::CompareForm>()));
     let response =
         told::<answers::Comparison>("what became of each model, in the order in which they were named", events);
-    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES])
+    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES, COSTS])
 }
 
 fn batch() -> OperationBuilder {
