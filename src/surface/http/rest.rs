@@ -178,6 +178,7 @@ fn listed(value: Value) -> Vec<Value> {
 
 /// Answers while it is being answered: pieces of what a model says, or items of a batch, and then the whole.
 async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: Vec<Lent>, path: &str) -> Response {
+    let metrics = running.gateway.metrics.clone();
     let telling = told(move |sender| async move {
         // Files are there for as long as they may be looked at.
         let _lent = lent;
@@ -190,7 +191,7 @@ async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: Vec<Lent>, 
         Told::End(Ok(value)) => vec![event("answer", &value)],
         Told::End(Err(failure)) => vec![event("error", &answer::error(&failure))],
     };
-    told::response(telling, refused, tell).await
+    told::response(telling, metrics, refused, tell).await
 }
 
 type Piece = (&'static str, Value);
