@@ -31,6 +31,8 @@ pub(super) fn routes() -> Router<Arc<Live>> {
 /// Keeps an image, and answers the handle under which its sender can name it.
 async fn kept(live: &Live, asker: &Asker, request: Request) -> Result<Response> {
     let running = live.now();
+    // Opening an image is work, and keeping it takes room.
+    asker.rights.count()?;
     let bytes = if is_form(request.headers()) { only_file(request).await? } else { bytes(request).await? };
     if bytes.is_empty() {
         return Err(Failure::invalid("no image was sent").advise("send its bytes as the body, or as a file of a form"));
