@@ -106,7 +106,7 @@ impl QuestionArgs {
                 .and_then(Region::new)
         });
         Ok(Ask {
-            images: args.images,
+            images: args.images.into(),
             prompt: args.prompt,
             conversation: Vec::new(),
             task: args.task,

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::refusal;
+use super::{body, refusal};
 use crate::failure::{Failure, Result};
 use crate::gateway::Asker;
 use crate::live::Live;
@@ -33,7 +33,11 @@ async fn kept(live: &Live, asker: &Asker, request: Request) -> Result<Response> 
     let running = live.now();
     // Opening an image is work, and keeping it takes room.
     asker.rights.count()?;
-    let bytes = if is_form(request.headers()) { only_file(request).await? } else { bytes(request).await? };
+    let bytes = if is_form(request.headers()) {
+        body::begun(body::size(&request), only_file(request)).await?
+    } else {
+        bytes(request).await?
+    };
     if bytes.is_empty() {
         return Err(Failure::invalid("no image was sent").advise("send its bytes as the body, or as a file of a form"));
     }

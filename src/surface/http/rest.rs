@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::told::{self, Told, told};
-use super::{images, refusal};
+use super::{body, images, refusal};
 use crate::batch;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::Asker;
@@ -80,7 +80,7 @@ fn wanted_as_events(arguments: &mut Map<String, Value>) -> Result<Option<bool>> 
 /// The arguments of a call, from whatever form they came in, and the files that came with them.
 async fn read(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
     if images::is_form(request.headers()) {
-        return form(running, asker, request).await;
+        return body::begun(body::size(&request), form(running, asker, request)).await;
     }
     match json_body(request).await? {
         Value::Object(arguments) => Ok((arguments, Vec::new())),
