@@ -124,6 +124,8 @@ pub struct Failure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+    /// Whether a backend was given work and time ran out over it: a program that repeats the call by itself may pay twice.
+    pub maybe_billed: bool,
     pub retry_after: Option<Duration>,
     /// What to do, said to whoever can do it.
     pub advice: Option<String>,
@@ -142,7 +144,8 @@ pub struct Spent {
 impl Failure {
     /// A failure that trying again does not mend.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: false, retry_after: None, advice: None, spent: None }
+        let (message, retryable, maybe_billed) = (message.into(), false, false);
+        Self { code, message, retryable, maybe_billed, retry_after: None, advice: None, spent: None }
     }
 
     /// The caller sent something that cannot be worked with.
@@ -198,7 +201,8 @@ impl From<Error> for Failure {
             Retry::Later(wait) | Retry::Spent(wait) => (true, wait),
         };
         let advice = error.advice().map_or_else(|| advice_for(code, passing), |advice| Some(advice.to_owned()));
-        Self { code, message: error.to_string(), retryable: passing, retry_after, advice, spent: None }
+        let maybe_billed = code == Code::UpstreamTimeout;
+        Self { code, message: error.to_string(), retryable: passing, maybe_billed, retry_after, advice, spent: None }
     }
 }
 

@@ -26,8 +26,8 @@ const LONGEST_STOP: usize = 1000;
 /// What a caller wants to know: a question about images, or the next turn of a conversation. Everything else is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Ask {
-    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`].
-    pub images: Vec<String>,
+    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`]. Clones share them, as a data URI may have megabytes.
+    pub images: Arc<[String]>,
     pub prompt: Option<String>,
     /// In place of images, prompt and task. It is passed on as it is, without words of ours.
     pub conversation: Vec<Turn>,

@@ -332,6 +332,7 @@ fn summed_up(failures: Vec<(String, Failure)>, skipped: &[Skipped]) -> Failure {
         first.message = format!("{}; then {name}: {}", first.message, other.message);
         // Whoever is ready first is worth asking again.
         first.retryable |= other.retryable;
+        first.maybe_billed |= other.maybe_billed;
         first.retry_after = [first.retry_after, other.retry_after].into_iter().flatten().min();
     }
     for passed_over in skipped.iter().filter(|skipped| !matches!(skipped.reason, Reason::Unable(_))) {

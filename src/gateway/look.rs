@@ -3,12 +3,14 @@
 
 use tokio::time::Instant;
 use vision_providers::estimate::Estimate;
-use vision_providers::price::MicroUsd;
+use vision_providers::price::{MicroUsd, Price};
 use vision_providers::wire::Delivery;
 
-use super::{Ask, Asker, Gateway, Given, Opened, Read};
+use super::wanted::{shown, wanted};
+use super::{Ask, Asker, Gateway, Given, Read};
 use crate::failure::Result;
 use crate::reply::Reply;
+use crate::router::roster::Candidate;
 use crate::speech::Audience;
 
 /// A question and its pictures.
@@ -30,6 +32,23 @@ impl Gateway {
         let pictures = self.pictures(ask, asker, Instant::now() + self.settings.total).await?;
         Ok(Look { gateway: self, asker, ask, read: Read { question, pictures } })
     }
+
+    /// What one call costs at most, whoever of its plan answers; `None` when that cannot be told.
+    pub(super) fn most(&self, ask: &Ask, asker: &Asker, read: &Read) -> Option<MicroUsd> {
+        let wanted = wanted(ask, asker, &read.question, &self.settings, Delivery::Whole);
+        let wanted = shown(wanted, &read.pictures, ask.region.as_ref(), self.settings.total);
+        let Ok(plan) = self.roster.outlook(&wanted) else { return Some(MicroUsd::default()) };
+        let most = |candidate: &Candidate| {
+            // What costs nothing by any measure needs no count of tokens.
+            if candidate.card.price == Some(Price::default()) {
+                return Some(MicroUsd::default());
+            }
+            Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?.most
+        };
+        let dearest = plan.candidates.iter().map(most).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        // Two may be asked at once.
+        Some(if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest })
+    }
 }
 
 impl Look<'_> {
@@ -43,19 +62,11 @@ impl Look<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    /// What the answer costs at most, whoever of those who may be asked gives it; `None` where a price or a count is
-    /// not known.
-    ///
-    /// # Errors
-    /// Those of plans that nobody is left in.
-    pub async fn most_cost(&self) -> Result<Option<MicroUsd>> {
-        let Opened { plan, outline, .. } =
-            self.gateway.open(self.ask, self.asker, "foresee".into(), Delivery::Whole, self.given()).await?;
-        let costs = plan.candidates.iter().map(|candidate| {
-            let card = &candidate.card;
-            Estimate::from_outline(&outline.fitted(card), card).and_then(|estimate| estimate.most)
-        });
-        Ok(costs.collect::<Option<Vec<_>>>().and_then(|costs| costs.into_iter().max()))
+    /// What the answer costs at most, by estimates of one call; `None` when that cannot be told. Who cannot be asked at
+    /// all costs nothing.
+    #[must_use]
+    pub fn most(&self) -> Option<MicroUsd> {
+        self.gateway.most(self.ask, self.asker, &self.read)
     }
 
     /// Asks.

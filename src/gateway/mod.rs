@@ -107,7 +107,7 @@ impl Gateway {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let opened = match asker.rights.pace.as_ref().map_or(Ok(()), |pace| pace.count()) {
+        let opened = match asker.rights.count() {
             Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), given).await,
             Err(failure) => Err(failure),
         };

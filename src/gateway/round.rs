@@ -3,16 +3,14 @@
 //! Nobody answers in another's place, and all of them share one budget of time.
 
 use tokio::time::Instant;
-use vision_providers::estimate::Estimate;
-use vision_providers::price::{MicroUsd, Price};
+use vision_providers::price::MicroUsd;
 use vision_providers::request::CacheMode;
 use vision_providers::wire::Delivery;
 
-use super::{Ask, Asker, Gateway, Given, Read, shown, wanted};
+use super::{Ask, Asker, Gateway, Given, Read, wanted};
 use crate::failure::{Code, Failure, Result};
 use crate::reply::Reply;
 use crate::router::plan::Fallback;
-use crate::router::roster::Candidate;
 use crate::speech::Audience;
 
 /// A question that was read, and whose pictures were opened, for several models.
@@ -35,7 +33,7 @@ impl Gateway {
         // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
         let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
         // What images are named by may be megabytes, and is not needed once they are open.
-        let images = vec![String::new(); ask.images.len()];
+        let images = vec![String::new(); ask.images.len()].into();
         let bare = Ask { images, fallback: Fallback::Never, cache, ..ask.clone() };
         let asks = models.iter().map(|model| Ask { model: Some(model.clone()), ..bare.clone() });
         let asks: Vec<Ask> = asks.collect();
@@ -61,8 +59,9 @@ impl Round<'_> {
     /// `BUDGET_EXCEEDED` naming the models whose cost nobody can tell beforehand.
     pub fn most(&self) -> Result<MicroUsd> {
         let (mut sum, mut unknown) = (MicroUsd::default(), Vec::new());
+        let Some(read) = &self.given.read else { return Ok(sum) };
         for ask in &self.asks {
-            match self.most_of(ask) {
+            match self.gateway.most(ask, self.asker, read) {
                 Some(most) => sum.0 = sum.0.saturating_add(most.0),
                 None => unknown.extend(ask.model.as_deref()),
             }
@@ -72,25 +71,6 @@ impl Round<'_> {
         }
         let message = format!("what {} costs is not known beforehand", unknown.join(", "));
         Err(Failure::new(Code::BudgetExceeded, message).advise("leave these models out, or the limit on the cost"))
-    }
-
-    /// What one call costs at most, whoever of its plan answers; `None` when that cannot be told.
-    fn most_of(&self, ask: &Ask) -> Option<MicroUsd> {
-        let Some(Read { question, pictures }) = &self.given.read else { return None };
-        let wanted = wanted(ask, self.asker, question, &self.gateway.settings, Delivery::Whole);
-        let time_left = self.given.deadline.saturating_duration_since(Instant::now());
-        let wanted = shown(wanted, pictures, ask.region.as_ref(), time_left);
-        let Ok(plan) = self.gateway.roster.outlook(&wanted) else { return Some(MicroUsd::default()) };
-        let most = |candidate: &Candidate| {
-            // What costs nothing by any measure needs no count of tokens.
-            if candidate.card.price == Some(Price::default()) {
-                return Some(MicroUsd::default());
-            }
-            Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?.most
-        };
-        let dearest = plan.candidates.iter().map(most).collect::<Option<Vec<_>>>()?.into_iter().max()?;
-        // Two may be asked at once.
-        Some(if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest })
     }
 
     /// Asks one of them.

@@ -287,6 +287,7 @@ impl Intake {
         let bytes = match source {
             Source::Url(url) => self.fetcher.fetch(url, deadline).await?,
             Source::Data(uri) => {
+                let uri = data_uri::copied(uri).await;
                 let cost = uri.len() as u64;
                 self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await?
             }

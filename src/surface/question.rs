@@ -124,7 +124,7 @@ impl QuestionArgs {
 impl ImageArgs {
     /// The question, about these images.
     pub(super) fn of(self, ask: Ask) -> Ask {
-        Ask { images: self.images, ..ask }
+        Ask { images: self.images.into(), ..ask }
     }
 }
 

@@ -271,6 +271,27 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn images_that_are_sent_ahead_count_as_questions() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (alice, first) = caller("alice", "requests_per_minute = 20\n");
+        let (bob, second) = caller("bob", "requests_per_minute = 20\n");
+        let (upstream, server) = server_of(folder.path(), &[&first, &second]).await;
+        let image = example_bytes("qr.png");
+        for _ in 0..8 {
+            server.upload(&alice, &image).await;
+        }
+        let refused = server.request("POST /v1/images", &alice, &image).await;
+        assert_eq!((refused.status, refused.code().as_str()), (429, "RATE_LIMITED"));
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        assert_eq!(server.post_json("/v1/analyze", &alice, &question("What?")).await.code(), "RATE_LIMITED");
+        server.upload(&bob, &image).await;
+        assert_eq!(upstream.calls(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn callers_share_neither_answers_nor_uploads() {
     locally(async {
         let folder = tempfile::tempdir().expect("a folder");

@@ -280,6 +280,33 @@ async fn a_vendors_troubles_are_told_apart_and_only_passing_ones_are_to_be_tried
 }
 
 #[tokio::test]
+async fn no_client_is_told_to_repeat_what_may_have_been_billed() {
+    locally(async {
+        let broken = || Play::json(500, &json!({"error": {"message": "broken"}}));
+        let gateway_timeout = || Play::json(504, &json!({"error": {"message": "upstream request timeout"}}));
+        for (first, second, status, again) in [
+            (broken(), None, 502, "true"),
+            (Play::Silence, None, 504, "false"),
+            (gateway_timeout(), None, 504, "false"),
+            (broken(), Some(Play::Silence), 502, "false"),
+            (Play::Silence, Some(broken()), 504, "false"),
+        ] {
+            let fallback = if second.is_some() { "fallback = [\"b\"]" } else { "fallback = []" };
+            let case = format!("{first:?}, then {second:?}");
+            let (first, second) = (Upstream::start([first]).await, Upstream::start(second).await);
+            let toml = config(&first, &second, "[deadline]\ntotal = \"2s\"\n[retry]\nattempts = 1\n");
+            let folder = tempfile::tempdir().expect("a folder");
+            let server = serving(folder.path(), &toml.replace("fallback = []", fallback)).await;
+            let answer = server.post_json(CHAT, "", &question(&json!({}))).await;
+            assert_eq!((answer.status, answer.header("x-should-retry")), (status, Some(again)), "{case}: {answer:?}");
+            // People may well ask again.
+            assert_eq!(answer.json()["visiongate"]["retryable"], true, "{case}: {}", answer.text());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn models_are_listed_and_found_by_names_with_slashes() {
     locally(async {
         let (_upstream, _folder, server) = server_of(says("x"), "[aliases]\nfast = \"b/m\"\n").await;

@@ -213,6 +213,30 @@ async fn who_fails_before_the_first_word_says_so_by_status_and_who_fails_later_b
 }
 
 #[tokio::test]
+async fn who_thinks_for_long_has_sent_headers_meanwhile_and_says_in_an_event_how_it_ended() {
+    locally(async {
+        let upstream = Upstream::start([says("Never.").after(PATIENCE)]).await;
+        let (_folder, server) = server_of(&upstream, "[deadline]\ntotal = \"7s\"\n").await;
+        let asked = json!({"image": data_uri("qr.png"), "prompt": "What is this?"}).to_string();
+        let messages = json!([{"role": "user", "content": "What is this?"}]);
+        let chat = json!({"model": "a", "stream": true, "messages": messages}).to_string();
+        let told = async |line: &str, headers: &str, body: &str| {
+            let began = Instant::now();
+            let mut stream = server.begin(line, headers, body.as_bytes()).await;
+            let head = until(&mut stream, "\r\n\r\n").await;
+            assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+            assert!((5..7).contains(&began.elapsed().as_secs()), "headers after {:?}", began.elapsed());
+            head + &until(&mut stream, "\r\n0\r\n\r\n").await
+        };
+        let (rest, openai) =
+            tokio::join!(told("POST /v1/analyze", EVENTS, &asked), told("POST /v1/chat/completions", "", &chat));
+        assert!(rest.contains("event: error\n") && rest.contains("\"UPSTREAM_TIMEOUT\""), "{rest}");
+        assert!(openai.contains("data: {\"error\":") && openai.contains("\"upstream_timeout\""), "{openai}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn models_are_compared_whole_and_as_a_form() {
     locally(async {
         let upstream = Upstream::start([says("TOTAL 25.41")]).await;

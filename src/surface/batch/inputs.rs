@@ -32,7 +32,7 @@ pub(super) fn jobs(inputs: &[String], base: &Ask) -> Result<Vec<Job>> {
         }
         for image in images(input)? {
             if collected.named.insert(image.clone()) {
-                collected.add(None, Ask { images: vec![image], ..base.clone() })?;
+                collected.add(None, Ask { images: [image].into(), ..base.clone() })?;
             }
         }
     }

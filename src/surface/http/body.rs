@@ -1,10 +1,13 @@
 //! Bodies: read whole, within bounds on size and time, before anything is done with them.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -12,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
-use tokio::task::spawn_blocking;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::{Instant, timeout, timeout_at};
 use vision_providers::request::Caller;
 
@@ -63,7 +67,7 @@ pub(super) async fn whole(
     // Of a body that says how long it is, all is known; others take room as they come.
     let Some(mut room) = memory.room(&asker.caller, length.unwrap_or(0)).await else { return no_room() };
     let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
-    match read(body, &memory, &asker.caller, &mut room).await {
+    match read(body, length.unwrap_or(0), &memory, &asker.caller, &mut room).await {
         Ok(body) if may_be_json && is_swarm(&body).await => {
             refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
         }
@@ -115,6 +119,25 @@ fn refused_with(unread: &Unread, path: &str) -> Response {
     refusal::closing(response)
 }
 
+/// How large a body is that has been read.
+pub(super) fn size(request: &Request) -> u64 {
+    request.body().size_hint().lower()
+}
+
+/// Begins work on a body that is there, where it keeps nobody else waiting: reading a large one takes a while, and what
+/// reads it may do so at once.
+pub(super) async fn begun<T>(bytes: u64, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let is_alone = Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread;
+    if bytes <= SMALL as u64 || is_alone {
+        return work.await;
+    }
+    match poll_fn(|ctx| Poll::Ready(block_in_place(|| work.as_mut().poll(ctx)))).await {
+        Poll::Ready(done) => done,
+        Poll::Pending => work.await,
+    }
+}
+
 /// Why a body was not read to its end.
 enum Unread {
     Slow,
@@ -144,9 +167,17 @@ impl BodyMemory {
     }
 }
 
-async fn read(mut body: Body, memory: &BodyMemory, caller: &Caller, room: &mut Held) -> Result<Bytes, Unread> {
+/// Reads a body that is said to be so long.
+async fn read(
+    mut body: Body,
+    length: usize,
+    memory: &BodyMemory,
+    caller: &Caller,
+    room: &mut Held,
+) -> Result<Bytes, Unread> {
     let deadline = Instant::now() + BODY_TOTAL;
-    let mut bytes = BytesMut::new();
+    // What grows is copied again and again.
+    let mut bytes = BytesMut::with_capacity(length);
     loop {
         let frame = timeout_at(deadline, timeout(BODY_IDLE, body.frame())).await;
         let Ok(Ok(frame)) = frame else { return Err(Unread::Slow) };
@@ -165,6 +196,24 @@ async fn read(mut body: Body, memory: &BodyMemory, caller: &Caller, room: &mut H
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn work_on_a_large_body_does_not_keep_the_only_thread_from_others() {
+        let supervisor = crate::supervisor::Supervisor::default();
+        let (seen, is_seen) = tokio::sync::oneshot::channel();
+        let others = supervisor.clone();
+        let working = async move {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            others.spawn("another", async move { sender.send(()).expect("it waits") });
+            // Waits where it stands, as work does.
+            let was_served = receiver.recv_timeout(Duration::from_secs(10)).is_ok();
+            tokio::task::yield_now().await;
+            was_served
+        };
+        supervisor.spawn("work", async move { seen.send(begun(SMALL as u64 + 1, working).await).expect("it waits") });
+        assert_eq!(is_seen.await, Ok(true));
+        assert_eq!(begun(SMALL as u64, async { 5 }).await, 5);
+    }
 
     #[test]
     fn values_are_counted_outside_of_texts() {

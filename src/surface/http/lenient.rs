@@ -10,7 +10,7 @@ use futures_util::stream::once;
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::refusal;
+use super::{body, refusal};
 use crate::failure::{Code, Failure};
 
 /// What rmcp wants to be accepted, whatever it answers.
@@ -36,7 +36,7 @@ pub(super) async fn lenient(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(ACCEPT, BOTH);
     }
     let says_json = is_json(request.headers());
-    let response = next.run(request).await;
+    let response = body::begun(body::size(&request), next.run(request)).await;
     if is_json(response.headers()) {
         let as_one = is_message && taken == Taken::AsEvent && response.status().is_success();
         return if as_one { as_event(response) } else { response };

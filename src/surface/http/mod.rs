@@ -51,6 +51,7 @@ use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::intake::Door;
 use crate::live::{Live, Running};
+use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
 
 /// What the routes are served with.
@@ -300,9 +301,12 @@ async fn steady(State(live): State<Arc<Live>>, request: Request, next: Next) -> 
     use futures_util::FutureExt as _;
     let path = request.uri().path().to_owned();
     let outcome = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    outcome.unwrap_or_else(|_| {
-        live.metrics().panicked();
-        let failure = Failure::new(Code::Internal, "answering the request: the program met a fault of its own");
-        refusal::of(&path, &failure.advise("do not repeat the same request; report it with the log"))
-    })
+    outcome.unwrap_or_else(|_| refusal::of(&path, &fault(live.metrics())))
+}
+
+/// Counts a fault of the program, and says that there was one.
+fn fault(metrics: &Metrics) -> Failure {
+    metrics.panicked();
+    let failure = Failure::new(Code::Internal, "answering the request: the program met a fault of its own");
+    failure.advise("do not repeat the same request; report it with the log")
 }

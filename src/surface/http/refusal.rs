@@ -42,8 +42,9 @@ pub(super) fn with_status(path: &str, status: u16, failure: &Failure) -> Respons
         headers.insert(RETRY_AFTER, wait);
     }
     if speaks_openai(path) {
-        let again = HeaderValue::from_static(if failure.retryable { "true" } else { "false" });
-        headers.insert(SHOULD_RETRY, again);
+        // They obey without asking anybody: whether a call is worth paying for twice is for people to say.
+        let again = failure.retryable && !failure.maybe_billed;
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(if again { "true" } else { "false" }));
     }
     response
 }

@@ -71,7 +71,11 @@ fn compare() -> OperationBuilder {
 }
 
 fn batch() -> OperationBuilder {
-    let events = [event("item", answers::BatchOutcome::name()), event("answer", answers::Summary::name())];
+    let events = [
+        event("item", answers::BatchOutcome::name()),
+        event("answer", answers::Summary::name()),
+        event("error", Refusal::name()),
+    ];
     let operation = guarded("batch", "Asks about many images at once; each has an answer or an error of its own.");
     let operation = operation.request_body(Some(json_or_form::<questions::BatchRequest, questions::BatchForm>()));
     refused(
@@ -90,7 +94,8 @@ fn upload() -> OperationBuilder {
         .required(Some(Required::True))
         .build();
     let response = ResponseBuilder::new().description("the handle").content(JSON, of::<answers::Upload>()).build();
-    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &[BODY, FILES])
+    let refusals: [&[Code]; 3] = [BODY, FILES, &[Code::RateLimited]];
+    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &refusals)
 }
 
 fn chat_completion() -> OperationBuilder {
