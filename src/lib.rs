@@ -33,6 +33,7 @@ pub mod clean;
 pub mod failure;
 pub mod rights;
 pub mod schema;
+pub mod score;
 pub mod spans;
 pub mod speech;
 pub mod supervisor;
