@@ -36,5 +36,6 @@ pub mod schema;
 pub mod score;
 pub mod spans;
 pub mod speech;
+pub mod statistics;
 pub mod supervisor;
 pub mod telemetry;

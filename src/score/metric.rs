@@ -35,7 +35,7 @@ pub enum Metric {
 /// What the figures of a measure are, which decides the statistics that fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figures {
-    /// 0 or 1 for each item: Wilson's interval, Mc Nemar's test.
+    /// 0 or 1 for each item: Wilson's interval, the test of `McNemar`.
     Proportion,
     /// Anything from 0 to 1: the mean and its interval.
     Share,
