@@ -2,9 +2,12 @@
 //!
 //! Nobody answers in another's place here, and one that fails is a result like the others.
 
+<<<<<<< HEAD
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
+=======
+>>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -13,12 +16,22 @@ use vision_providers::price::MicroUsd;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
+<<<<<<< HEAD
 use crate::speech::Audience;
 
 /// Characters of an answer that are compared; the time that takes grows with their square.
 pub const COMPARED: usize = 4000;
 /// Pieces of one model that may wait to be told.
 const PIECES: usize = 64;
+=======
+use crate::router::roster::Roster;
+use crate::score::{fields, text};
+
+/// Models that may be asked at once.
+pub const MOST_MODELS: usize = 8;
+/// Characters of an answer that are compared with other answers, so that all pairs together take a second at most.
+pub const COMPARED: usize = 20_000;
+>>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
 
 /// What several models answered to the same question.
 #[derive(Debug, Clone)]
@@ -176,6 +189,7 @@ fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
     if most <= limit {
         return Ok(());
     }
+<<<<<<< HEAD
     let (most, limit) = (most.dollars(), limit.dollars());
     let message = format!("asking all of these models may cost ${most}, which is more than the limit of ${limit}");
     let failure = Failure::new(Code::BudgetExceeded, message);
@@ -184,19 +198,24 @@ fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
 
 fn compared(answers: Vec<Answered>) -> Comparison {
     let said: Vec<(usize, &Content)> = answers
+=======
+    let contents: Vec<(usize, &Content)> = answers
+>>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
         .iter()
         .enumerate()
         .filter_map(|(index, answered)| Some((index, &answered.outcome.as_ref().ok()?.content)))
         .collect();
-    let pairs = said.iter().enumerate().flat_map(|(at, one)| said.iter().skip(at + 1).map(move |other| (one, other)));
+    let pairs =
+        contents.iter().enumerate().flat_map(|(at, one)| contents.iter().skip(at + 1).map(move |other| (one, other)));
     let agreement = pairs.map(|((a, one), (b, other))| {
         let pair = (*a, *b);
         if let (Content::Data(one), Content::Data(other)) = (one, other) {
-            return Agreement { pair, similarity: same_members(one, other), by_member: true, cut: false };
+            return Agreement { pair, similarity: fields::agreement(one, other), by_member: true, cut: false };
         }
-        let (one, other) = (text(one), text(other));
+        let (one, other) = (said(one), said(other));
         let cut = [&one, &other].iter().any(|text| text.chars().nth(COMPARED).is_some());
-        Agreement { pair, similarity: similarity(&one, &other), by_member: false, cut }
+        let head = |text: &str| text.chars().take(COMPARED).collect::<String>();
+        Agreement { pair, similarity: text::similarity(&head(&one), &head(&other)), by_member: false, cut }
     });
     let agreement = agreement.collect();
     Comparison { answers, agreement }
@@ -205,52 +224,18 @@ fn compared(answers: Vec<Answered>) -> Comparison {
 /// How near an answer comes to the expected one. Data is compared with data when the expected answer is JSON.
 fn score(content: &Content, expected: &str) -> f64 {
     match (content, serde_json::from_str::<Value>(expected)) {
-        (Content::Data(data), Ok(expected)) => same_members(data, &expected),
-        _ => similarity(&text(content), expected),
+        (Content::Data(data), Ok(expected)) => fields::agreement(&expected, data),
+        _ => text::similarity(&said(content), expected),
     }
 }
 
 /// What of an answer can be compared: for a description, the text that was read is no part of it.
-fn text(content: &Content) -> String {
+fn said(content: &Content) -> String {
     match content {
         Content::Description { description, .. } => description.clone(),
         Content::Reading { detected_text, .. } => detected_text.clone(),
         Content::Text(text) => text.clone(),
         Content::Data(data) => data.to_string(),
-    }
-}
-
-/// One less the edits between two texts as a share of the longer one; white space counts as one space.
-fn similarity(one: &str, other: &str) -> f64 {
-    let plain = |text: &str| -> String {
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(COMPARED).collect()
-    };
-    strsim::normalized_levenshtein(&plain(one), &plain(other))
-}
-
-/// The share of scalar members that two values have in common, of those that either has.
-fn same_members(one: &Value, other: &Value) -> f64 {
-    let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
-    members(one, String::new(), &mut first);
-    members(other, String::new(), &mut second);
-    let same = first.iter().filter(|(path, value)| second.get(*path) == Some(value)).count();
-    let all = first.len() + second.keys().filter(|path| !first.contains_key(*path)).count();
-    let share = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    if all == 0 { 1.0 } else { share(same) / share(all) }
-}
-
-/// Scalars by their paths. Texts are compared without the white space around them, numbers by their value.
-fn members(value: &Value, path: String, found: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) => map.iter().for_each(|(name, value)| members(value, format!("{path}/{name}"), found)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| members(value, format!("{path}/{index}"), found));
-        }
-        Value::String(text) => drop(found.insert(path, format!("\"{}", text.trim()))),
-        Value::Number(number) => {
-            drop(found.insert(path, number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())));
-        }
-        Value::Bool(_) | Value::Null => drop(found.insert(path, value.to_string())),
     }
 }
 
@@ -260,20 +245,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn texts_agree_by_the_edits_between_them() {
-        let near = |one: &str, other: &str, expected: f64| {
-            assert!((similarity(one, other) - expected).abs() < 1e-9, "{one:?} {other:?}: {}", similarity(one, other));
-        };
-        near("TOTAL  25.41\n", "TOTAL 25.41", 1.0);
-        near("abcd", "abce", 0.75);
-        near("", "", 1.0);
-        near("abc", "", 0.0);
-        near("äöü", "äöx", 2.0 / 3.0);
-    }
-
-    #[test]
     fn data_agrees_member_by_member() {
-        let same = |one: Value, other: Value| same_members(&one, &other);
+        let same = |one: Value, other: Value| fields::agreement(&one, &other);
         let invoice = json!({"total": 25.40, "items": [{"text": "tea "}, {"text": "jam"}], "tax": null});
         let other = json!({"total": 25.4, "items": [{"text": "tea"}, {"text": "ham"}], "tax": null});
         assert!((same(invoice.clone(), other) - 0.75).abs() < 1e-9);
