@@ -2,12 +2,7 @@
 //!
 //! Nobody answers in another's place here, and one that fails is a result like the others.
 
-<<<<<<< HEAD
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
-=======
->>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -16,22 +11,13 @@ use vision_providers::price::MicroUsd;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
-<<<<<<< HEAD
+use crate::score::{fields, text};
 use crate::speech::Audience;
 
-/// Characters of an answer that are compared; the time that takes grows with their square.
-pub const COMPARED: usize = 4000;
-/// Pieces of one model that may wait to be told.
-const PIECES: usize = 64;
-=======
-use crate::router::roster::Roster;
-use crate::score::{fields, text};
-
-/// Models that may be asked at once.
-pub const MOST_MODELS: usize = 8;
 /// Characters of an answer that are compared with other answers, so that all pairs together take a second at most.
 pub const COMPARED: usize = 20_000;
->>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
+/// Pieces of one model that may wait to be told.
+const PIECES: usize = 64;
 
 /// What several models answered to the same question.
 #[derive(Debug, Clone)]
@@ -189,7 +175,6 @@ fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
     if most <= limit {
         return Ok(());
     }
-<<<<<<< HEAD
     let (most, limit) = (most.dollars(), limit.dollars());
     let message = format!("asking all of these models may cost ${most}, which is more than the limit of ${limit}");
     let failure = Failure::new(Code::BudgetExceeded, message);
@@ -197,10 +182,7 @@ fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
 }
 
 fn compared(answers: Vec<Answered>) -> Comparison {
-    let said: Vec<(usize, &Content)> = answers
-=======
     let contents: Vec<(usize, &Content)> = answers
->>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
         .iter()
         .enumerate()
         .filter_map(|(index, answered)| Some((index, &answered.outcome.as_ref().ok()?.content)))

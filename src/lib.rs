@@ -34,11 +34,8 @@ pub mod clean;
 pub mod failure;
 pub mod rights;
 pub mod schema;
-<<<<<<< HEAD
-pub mod shares;
-=======
 pub mod score;
->>>>>>> 546af85472d866081b5ae7f7187adcbd0aa621c6
+pub mod shares;
 pub mod spans;
 pub mod speech;
 pub mod statistics;
