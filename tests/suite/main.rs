@@ -21,6 +21,7 @@ mod openapi;
 mod rest;
 mod routes;
 mod service;
+mod several;
 mod streams;
 mod tidy;
 mod tools;
