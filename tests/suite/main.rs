@@ -8,6 +8,7 @@ mod clipboard;
 mod config;
 mod faults;
 mod gateway;
+mod hostile;
 mod http;
 mod inputs;
 mod install;

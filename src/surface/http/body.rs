@@ -215,6 +215,19 @@ mod tests {
         assert_eq!(begun(SMALL as u64, async { 5 }).await, 5);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up_although_more_comes() {
+        let dripping = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::convert::Infallible>("x"), ()))
+        });
+        let (memory, caller, began) = (BodyMemory::default(), Caller::local(), Instant::now());
+        let mut room = memory.room(&caller, 0).await.expect("there is room");
+        let outcome = read(Body::from_stream(dripping), 0, &memory, &caller, &mut room).await;
+        assert!(matches!(outcome, Err(Unread::Slow)));
+        assert_eq!(began.elapsed(), BODY_TOTAL);
+    }
+
     #[test]
     fn values_are_counted_outside_of_texts() {
         let counted = [
