@@ -25,7 +25,8 @@ fn answers_are_text_and_never_run() {
     assert!(measured(Metric::Numeric, "2", "1+1") < 0.5, "sums are not added up either");
 }
 
-/// `VLMEvalKit` compares normalised texts and divides by the length of texts as they came, so that spaces make an answer better.
+/// `VLMEvalKit` compares normalised texts and divides by the length of texts as they came, so that spaces make an
+/// answer better.
 #[test]
 fn anls_divides_by_the_length_of_what_it_compares() {
     let spaced = "hexxo          ";
@@ -60,8 +61,8 @@ fn what_is_not_finite_is_no_number() {
     }
 }
 
-/// Substring containment takes any long answer: `OCRBench`'s fault is documented, so both figures have to be looked at. An exact
-/// measure stands beside it that an answer with everything in it does not satisfy.
+/// Substring containment takes any long answer: `OCRBench`'s fault is documented, so both figures have to be looked at.
+/// An exact measure stands beside it that an answer with everything in it does not satisfy.
 #[test]
 fn saying_everything_is_not_exact() {
     let everything = "Paris London Rome Madrid Berlin";
@@ -87,8 +88,8 @@ fn the_same_word_in_another_unicode_form_is_the_same() {
     assert!((measured(Metric::Cer, "漢字", "漢了") - 0.5).abs() < 1e-9, "one of two characters");
 }
 
-/// A pattern with a backtracking matcher, an edit distance without a bound, or a figure that is no number lets one answer stop a
-/// run or spoil its mean.
+/// A pattern with a backtracking matcher, an edit distance without a bound, or a figure that is no number lets one
+/// answer stop a run or spoil its mean.
 #[test]
 fn no_answer_takes_for_ever_or_leaves_the_scale() {
     let answers = [
