@@ -219,7 +219,7 @@ impl Going<'_> {
 
     /// Asks within the money that there is; `Err` when there is not enough.
     async fn paid(&self, look: &Look<'_>) -> Result<Result<Reply>, Stopped> {
-        let most = if self.purse.is_limited() { look.most() } else { Some(MicroUsd(0)) };
+        let most = if self.purse.is_limited() { look.costs().map(|costs| costs.most) } else { Some(MicroUsd(0)) };
         let Some(most) = most else { return Ok(Err(unknown_cost())) };
         let Some(reserved) = self.purse.reserve(most).await else { return Err(Stopped::Cost) };
         if self.stop.is_cancelled() {

@@ -7,6 +7,7 @@
 pub mod asking;
 pub mod dataset;
 pub mod gate;
+pub mod judge;
 pub mod manifest;
 pub mod measured;
 pub mod record;

@@ -33,22 +33,34 @@ impl Gateway {
         Ok(Look { gateway: self, asker, ask, read: Read { question, pictures } })
     }
 
-    /// What one call costs at most, whoever of its plan answers; `None` when that cannot be told.
-    pub(super) fn most(&self, ask: &Ask, asker: &Asker, read: &Read) -> Option<MicroUsd> {
+    /// What one call costs, whoever of its plan answers; `None` when that cannot be told.
+    pub(super) fn costs(&self, ask: &Ask, asker: &Asker, read: &Read) -> Option<Costs> {
         let wanted = wanted(ask, asker, &read.question, &self.settings, Delivery::Whole);
         let wanted = shown(wanted, &read.pictures, ask.region.as_ref(), self.settings.total);
-        let Ok(plan) = self.roster.outlook(&wanted) else { return Some(MicroUsd::default()) };
-        let most = |candidate: &Candidate| {
+        let Ok(plan) = self.roster.outlook(&wanted) else { return Some(Costs::default()) };
+        let costs = |candidate: &Candidate| {
             // What costs nothing by any measure needs no count of tokens.
             if candidate.card.price == Some(Price::default()) {
-                return Some(MicroUsd::default());
+                return Some(Costs::default());
             }
-            Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?.most
+            let estimate = Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?;
+            Some(Costs { likely: estimate.likely?, most: estimate.most? })
         };
-        let dearest = plan.candidates.iter().map(most).collect::<Option<Vec<_>>>()?.into_iter().max()?;
+        let all = plan.candidates.iter().map(costs).collect::<Option<Vec<_>>>()?;
+        let dearest = all.iter().map(|costs| costs.most).max()?;
         // Two may be asked at once.
-        Some(if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest })
+        let most = if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest };
+        Some(Costs { likely: all.first()?.likely, most })
     }
+}
+
+/// What a question costs, by estimates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// When the first who may be asked gives an answer of usual length.
+    pub likely: MicroUsd,
+    /// When the dearest gives the longest.
+    pub most: MicroUsd,
 }
 
 impl Look<'_> {
@@ -62,11 +74,11 @@ impl Look<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    /// What the answer costs at most, by estimates of one call; `None` when that cannot be told. Who cannot be asked at
-    /// all costs nothing.
+    /// What the answer costs, by estimates of one call; `None` when that cannot be told. Who cannot be asked at all costs
+    /// nothing.
     #[must_use]
-    pub fn most(&self) -> Option<MicroUsd> {
-        self.gateway.most(self.ask, self.asker, &self.read)
+    pub fn costs(&self) -> Option<Costs> {
+        self.gateway.costs(self.ask, self.asker, &self.read)
     }
 
     /// Asks.

@@ -23,7 +23,7 @@ use vision_providers::wire::Delivery;
 pub use self::ask::{Ask, Asker, Said, Turn};
 use self::call::Call;
 pub use self::foresight::{Explained, Foreseen, Prospect};
-pub use self::look::Look;
+pub use self::look::{Costs, Look};
 pub use self::round::Round;
 use self::wanted::{shown, wanted};
 use crate::failure::{Code, Failure, Result};

@@ -61,8 +61,8 @@ impl Round<'_> {
         let (mut sum, mut unknown) = (MicroUsd::default(), Vec::new());
         let Some(read) = &self.given.read else { return Ok(sum) };
         for ask in &self.asks {
-            match self.gateway.most(ask, self.asker, read) {
-                Some(most) => sum.0 = sum.0.saturating_add(most.0),
+            match self.gateway.costs(ask, self.asker, read) {
+                Some(costs) => sum.0 = sum.0.saturating_add(costs.most.0),
                 None => unknown.extend(ask.model.as_deref()),
             }
         }

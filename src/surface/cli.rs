@@ -16,7 +16,7 @@ use crate::live::Live;
 use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, batch, completions, credentials, init, manual, mcp, models, prices, route};
+use crate::surface::{analyze, batch, completions, credentials, eval, init, manual, mcp, models, prices, route};
 use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -42,6 +42,8 @@ enum Command {
     Analyze(Box<analyze::Args>),
     /// Ask about many images: files, folders, patterns, or a manifest
     Batch(Box<batch::Args>),
+    /// Score models on a labelled set, and write a report
+    Eval(Box<eval::Args>),
     /// Say who would be asked, in which order and why, without asking anybody
     Route(Box<route::Args>),
     /// List providers and models: abilities, limits, prices, whether the key is there
@@ -134,6 +136,7 @@ async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
     let code = match cli.command {
         Command::Analyze(args) => analyze::run(gateway, *args, cli.quiet).await,
         Command::Batch(args) => batch::run(gateway, *args, cli.quiet).await,
+        Command::Eval(args) => Box::pin(eval::run(gateway, *args, cli.quiet)).await,
         Command::Route(args) => route::run(gateway, *args).await,
         Command::Models { json } => show_models(gateway, json),
         Command::Prices { file } => prices::run(gateway, &file),
@@ -154,6 +157,7 @@ fn wants_json(command: &Command) -> bool {
     match command {
         Command::Analyze(args) => args.json,
         Command::Batch(args) => args.json,
+        Command::Eval(args) => args.json,
         Command::Route(args) => args.json,
         Command::Models { json } | Command::Check { json, .. } => *json,
         _ => false,

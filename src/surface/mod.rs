@@ -16,6 +16,7 @@ pub mod cli;
 mod completions;
 mod conversation;
 mod credentials;
+mod eval;
 mod health;
 pub mod http;
 mod init;

@@ -169,7 +169,7 @@ async fn carried_out(
 }
 
 /// What became of a question, as every surface shows it.
-fn told(outcome: &Result<Reply>) -> Map<String, Value> {
+pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
     let value = match outcome {
         Ok(reply) => answer::whole(reply),
         Err(failure) => answer::error(failure),

@@ -1,0 +1,485 @@
+//! The command that scores models on a labelled set: asks, judges where it is told to, and writes what it came to.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use vision_providers::price::MicroUsd;
+use vision_providers::request::CacheMode;
+
+use crate::bulk::journal::Journal;
+use crate::bulk::{Job, Run, Tally, Terms};
+use crate::eval::dataset::{Dataset, Item};
+use crate::eval::gate::{self, Condition};
+use crate::eval::judge::{self, Verdicts};
+use crate::eval::manifest::{Judging, Manifest};
+use crate::eval::measured::{Asked, Measured, measure};
+use crate::eval::record::{Fault, Record};
+use crate::eval::summary::{Figure, Method, Summary, summarise};
+use crate::eval::{Protocol, asking};
+use crate::failure::{Code, Failure, Result};
+use crate::gateway::{Asker, Gateway};
+use crate::intake::Door;
+use crate::score::Metric;
+use crate::statistics::bootstrap::Resampling;
+use crate::surface::batch::{dollars, told};
+use crate::surface::cli::{print, print_json, tell};
+use crate::surface::progress::{Progress, until_told};
+use crate::surface::question::show_failure;
+
+/// Names of models in one run.
+const MOST_MODELS: usize = 32;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The labelled set: a line of JSON for each item, with image, prompt or task, expected, and perhaps schema and tags
+    #[arg(value_name = "DATASET.jsonl")]
+    dataset: PathBuf,
+    /// Providers, provider/model or aliases, with commas between them
+    #[arg(long, required = true, value_name = "A,B,…", value_delimiter = ',')]
+    models: Vec<String>,
+    /// The folder for report.html, results.jsonl and summary.csv
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Go on with the run in that folder: ask what has no answer yet
+    #[arg(long)]
+    resume: bool,
+    /// Say what would be asked and what it would cost, and ask nobody
+    #[arg(long)]
+    dry_run: bool,
+    /// Stop before the run might have cost more
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    max_cost: Option<MicroUsd>,
+    /// The measure that decides about every item, in the place of the one that suits it
+    #[arg(long, value_name = "METRIC")]
+    metric: Option<Metric>,
+    /// The model that the others are compared to; otherwise the first
+    #[arg(long, value_name = "MODEL")]
+    baseline: Option<String>,
+    /// The folder of an earlier run to compare each model with itself
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Fail when a model does not reach this, such as score=0.8 or cer=0.1
+    #[arg(long, value_name = "METRIC=VALUE")]
+    fail_under: Vec<Condition>,
+    /// Fail when a model is worse by more than this: than in the run of --against, or else than the baseline
+    #[arg(long, value_name = "METRIC=VALUE")]
+    max_regression: Vec<Condition>,
+    /// How often each question is put to each model
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Questions asked at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// Of the order of the questions and of everything drawn at random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    temperature: f64,
+    /// The most tokens that an answer may have
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<u32>,
+    /// What to do with remembered answers: they say nothing about latency
+    #[arg(long, value_enum, default_value_t = CacheArg::Bypass)]
+    cache: CacheArg,
+    /// A model that judges whether answers are right; its verdicts decide
+    #[arg(long, value_name = "MODEL")]
+    judge: Option<String>,
+    /// A file with what the judge is told, in the place of our words
+    #[arg(long, value_name = "FILE", requires = "judge")]
+    judge_prompt: Option<PathBuf>,
+    /// Print the summary as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CacheArg {
+    Use,
+    Refresh,
+    Bypass,
+}
+
+/// What is to be done, once everything was checked that can be.
+struct Plan {
+    dataset: Dataset,
+    protocol: Protocol,
+    baseline: usize,
+    judge: Option<Judging>,
+    before: Option<Vec<Record>>,
+    args: Args,
+}
+
+/// Runs the command.
+pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
+    let json = args.json;
+    let planning = spawn_blocking(move || plan(args)).await;
+    let plan = planning.map_err(|_| broken()).flatten().and_then(|plan| {
+        plan.protocol
+            .models
+            .iter()
+            .chain(plan.judge.iter().map(|judge| &judge.model))
+            .try_for_each(|model| gateway.roster.resolve(model).map(drop))?;
+        Ok(plan)
+    });
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(failure) => {
+            show_failure(&failure, json);
+            return ExitCode::from(2);
+        }
+    };
+    let outcome =
+        if plan.args.dry_run { foretell(gateway, &plan, json).await } else { carry_out(gateway, plan, quiet).await };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            show_failure(&failure, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plan(args: Args) -> Result<Plan> {
+    let models = args.models.iter().map(|model| model.trim().to_owned()).collect::<Vec<_>>();
+    if models.len() > MOST_MODELS {
+        return Err(Failure::invalid(format!("more than {MOST_MODELS} models were named")));
+    }
+    if let Some(twice) = models.iter().enumerate().find(|(place, model)| models[..*place].contains(model)) {
+        return Err(Failure::invalid(format!("the model `{}` is named twice", twice.1)));
+    }
+    let baseline = args.baseline.as_ref().map_or(Some(0), |name| models.iter().position(|model| model == name));
+    let baseline = baseline.ok_or_else(|| {
+        Failure::invalid("the baseline is not one of the models").advise("name it in --models, as it is named there")
+    })?;
+    if !(0.0..=2.0).contains(&args.temperature) {
+        return Err(Failure::invalid("`--temperature` must be from 0 to 2"));
+    }
+    let dataset = Dataset::read(&args.dataset, args.metric)?;
+    let judge = args.judge.clone().map(|model| -> Result<Judging> {
+        let prompt = match &args.judge_prompt {
+            None => judge::PROMPT.to_owned(),
+            Some(file) => std::fs::read_to_string(file)
+                .map_err(|error| Failure::invalid(format!("reading {}: {error}", file.display())))?,
+        };
+        Ok(Judging { model, prompt })
+    });
+    let before = args.against.as_ref().map(|folder| records(&folder.join(RESULTS))).transpose()?;
+    let protocol = Protocol {
+        models,
+        repeats: args.repeats,
+        seed: args.seed,
+        temperature: args.temperature,
+        max_output_tokens: args.max_tokens,
+        cache: match args.cache {
+            CacheArg::Use => CacheMode::Use,
+            CacheArg::Refresh => CacheMode::Refresh,
+            CacheArg::Bypass => CacheMode::Bypass,
+        },
+    };
+    Ok(Plan { dataset, protocol, baseline, judge: judge.transpose()?, before, args })
+}
+
+const RESULTS: &str = "results.jsonl";
+const VERDICTS: &str = "judgements.jsonl";
+
+/// Says what would be asked, and what it would cost by estimates.
+async fn foretell(gateway: &Gateway, plan: &Plan, json: bool) -> Result<ExitCode> {
+    let asker = Asker::local(Door::CommandLine);
+    let jobs = asking::jobs(&plan.dataset, &plan.protocol);
+    let (mut models, mut faults) = (Vec::new(), Vec::new());
+    for model in &plan.protocol.models {
+        let (mut calls, mut likely, mut most, mut unknown) = (0, 0, 0, 0);
+        for job in jobs.iter().filter(|job| job.ask.model.as_ref() == Some(model)) {
+            match gateway.look(&job.ask, &asker).await {
+                Ok(look) => match look.costs() {
+                    Some(costs) => {
+                        likely += costs.likely.0;
+                        most += costs.most.0;
+                    }
+                    None => unknown += 1,
+                },
+                Err(failure) => faults.push(format!("{}: {failure}", job.head["item"])),
+            }
+            calls += 1;
+        }
+        models.push((model, calls, MicroUsd(likely).dollars(), MicroUsd(most).dollars(), unknown));
+    }
+    faults.sort();
+    faults.dedup();
+    if json {
+        let shown: Vec<Value> = models
+            .iter()
+            .map(|(model, calls, likely, most, unknown)| {
+                json!({"model": model, "calls": calls, "likely_cost_usd": likely, "max_cost_usd": most,
+                    "calls_of_unknown_cost": unknown})
+            })
+            .collect();
+        print_json(&json!({"items": plan.dataset.items.len(), "models": shown, "faults": faults}));
+    } else {
+        for (model, calls, likely, most, unknown) in &models {
+            let open = if *unknown > 0 { format!(", and {unknown} calls of unknown cost") } else { String::new() };
+            print(&format!("{model}: {calls} calls, about ${likely:.4}, at most ${most:.4}{open}"));
+        }
+        faults.iter().for_each(|fault| tell(&format!("error: {fault}")));
+    }
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCode> {
+    let out = plan.args.out.clone();
+    std::fs::create_dir_all(&out)
+        .map_err(|error| Failure::invalid(format!("making the folder {}: {error}", out.display())))?;
+    let stop = CancellationToken::new();
+    let left = || Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume");
+    let (tally, answered) = until_told(ask(gateway, &plan, &stop, quiet), &stop).await.ok_or_else(left)??;
+    let judged = match &plan.judge {
+        None => None,
+        Some(judging) => {
+            let spent = tally.spent;
+            let working = hear(gateway, &plan, judging, spent, &stop, quiet);
+            Some(until_told(working, &stop).await.ok_or_else(left)??)
+        }
+    };
+    let mut manifest = Manifest::of(gateway, &plan.dataset, &plan.protocol);
+    let stopped = [Some(&tally), judged.as_ref()].into_iter().flatten().find_map(|tally| tally.stopped.clone());
+    manifest.stopped = stopped.as_ref().map(crate::bulk::Stopped::told);
+    manifest.not_asked = tally.left;
+    manifest.judge.clone_from(&plan.judge);
+    let (json, conditions) = (plan.args.json, (plan.args.fail_under.clone(), plan.args.max_regression.clone()));
+    let writing = spawn_blocking(move || written(&plan, &manifest)).await.map_err(|_| broken()).flatten();
+    let summary = writing?;
+    let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
+    if json {
+        print_json(&whole(&summary, &tally, answered, &unmet));
+    } else {
+        print(&table(&summary));
+        if !quiet {
+            account(&tally, answered, judged.as_ref(), &out);
+        }
+        unmet.iter().for_each(|why| tell(&format!("failed: {why}")));
+    }
+    let is_whole = tally.left == 0 && judged.is_none_or(|judged| judged.left == 0);
+    Ok(if is_whole && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks every model what it was not asked yet.
+async fn ask(gateway: &Gateway, plan: &Plan, stop: &CancellationToken, quiet: bool) -> Result<(Tally, usize)> {
+    let jobs = asking::jobs(&plan.dataset, &plan.protocol);
+    let prepared = asking::prepare(&plan.args.out.join(RESULTS), jobs, plan.args.resume)?;
+    if prepared.changed > 0 && !quiet {
+        tell(&format!("note: {} questions are not what they were, and are asked again", prepared.changed));
+    }
+    let (answered, spent) = (prepared.answered, prepared.spent);
+    let tally = asked(gateway, plan, prepared.jobs, prepared.journal, spent, told, stop, quiet).await?;
+    Ok((tally, answered))
+}
+
+/// Has every answer judged that was not.
+async fn hear(
+    gateway: &Gateway,
+    plan: &Plan,
+    judging: &Judging,
+    spent: MicroUsd,
+    stop: &CancellationToken,
+    quiet: bool,
+) -> Result<Tally> {
+    let records = records(&plan.args.out.join(RESULTS))?;
+    let item = |record: &Record| plan.dataset.items.iter().find(|item| item.id == record.item);
+    let wanted = records.iter().filter(|record| plan.protocol.models.contains(&record.model));
+    let answers: Vec<(&Item, &Record)> = wanted.filter_map(|record| Some((item(record)?, record))).collect();
+    let court = judge::prepare(&plan.args.out.join(VERDICTS), answers.into_iter(), &judging.model, &judging.prompt)?;
+    asked(gateway, plan, court.jobs, court.journal, spent, judge::told, stop, quiet).await
+}
+
+#[expect(clippy::too_many_arguments, reason = "the two kinds of calls of a run differ in all of them")]
+async fn asked(
+    gateway: &Gateway,
+    plan: &Plan,
+    jobs: Vec<Job>,
+    mut journal: Journal,
+    spent: MicroUsd,
+    tell: fn(&Result<crate::reply::Reply>) -> serde_json::Map<String, Value>,
+    stop: &CancellationToken,
+    quiet: bool,
+) -> Result<Tally> {
+    let terms = Terms { at_once: usize::from(plan.args.jobs), most: plan.args.max_cost, spent, twins: false };
+    let asker = Asker::local(Door::CommandLine);
+    let run = Run { gateway, asker: &asker, terms, tell, stop: stop.clone() };
+    let progress = Progress::of(jobs.len(), quiet);
+    let tally = run.carry_out(&jobs, Vec::new(), &mut journal, |tally| progress.show(tally)).await;
+    progress.end();
+    journal.close().await?;
+    tally
+}
+
+/// The calls of a run.
+fn records(results: &Path) -> Result<Vec<Record>> {
+    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", results.display()));
+    let text = std::fs::read_to_string(results).map_err(|error| wrong(error.to_string()))?;
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
+    lines.filter_map(|line| line.map(|line| Record::read(&line)).transpose()).collect()
+}
+
+/// Measures everything, and writes what it comes to.
+fn written(plan: &Plan, manifest: &Manifest) -> Result<Summary> {
+    let out = &plan.args.out;
+    let verdicts = match &plan.judge {
+        None => Verdicts::default(),
+        Some(_) => Verdicts::read(&out.join(VERDICTS))?,
+    };
+    let verdict = |item: &Item, record: &Record| {
+        let judging = plan.judge.as_ref()?;
+        verdicts.on(item, record, &judging.model, &judging.prompt)
+    };
+    let (models, by_verdict) = (&plan.protocol.models, plan.judge.is_some());
+    let asked = measure(&plan.dataset, models, records(&out.join(RESULTS))?, &verdict, by_verdict);
+    let before = plan.before.clone();
+    let before = before.map(|before| measure(&plan.dataset, models, before, &|_, _| None, false));
+    let resampling = Resampling { seed: plan.protocol.seed, ..Resampling::default() };
+    let method = Method { baseline: plan.baseline, resampling };
+    let summary = summarise(&asked, models, before.as_deref(), method);
+    rewrite(&out.join(RESULTS), &asked)?;
+    let _ = manifest;
+    Ok(summary)
+}
+
+/// Adds to every line what its answer is worth, and puts lines in the order of the set.
+fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
+    let wrong = |error: std::io::Error| Failure::new(Code::Internal, format!("writing {}: {error}", results.display()));
+    let text = std::fs::read_to_string(results).map_err(wrong)?;
+    let calls = asked.iter().flat_map(|asked| asked.calls.iter().flatten());
+    let calls: HashMap<_, (usize, &Measured)> = calls
+        .enumerate()
+        .map(|(place, call)| ((&*call.record.item, &*call.record.model, u64::from(call.record.repeat)), (place, call)))
+        .collect();
+    let mut lines: Vec<(usize, Value)> = Vec::new();
+    for line in text.lines() {
+        let Ok(mut line) = serde_json::from_str::<Value>(line) else { continue };
+        let known = || Some((line["item"].as_str()?, line["model_asked"].as_str()?, line["repeat"].as_u64()?));
+        let found = known().and_then(|known| calls.get(&known)).copied();
+        if let (Some(members), Some((_, call))) = (line.as_object_mut(), found) {
+            members.extend(call.members());
+        }
+        lines.push((found.map_or(usize::MAX, |(place, _)| place), line));
+    }
+    lines.sort_by_key(|(place, _)| *place);
+    let folder = results.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
+    let permissions = std::fs::metadata(results).map_err(wrong)?.permissions();
+    file.as_file().set_permissions(permissions).map_err(wrong)?;
+    let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_data()).map_err(wrong)?;
+    file.persist(results).map(drop).map_err(|error| wrong(error.error))
+}
+
+fn broken() -> Failure {
+    Failure::new(Code::Internal, "the evaluation met a fault of the program")
+}
+
+/// The leaderboard, for a terminal.
+fn table(summary: &Summary) -> String {
+    let places: Vec<usize> = match &summary.ranking {
+        Some(ranking) => ranking.order.clone(),
+        None => (0..summary.models.len()).collect(),
+    };
+    let group = |place: usize| -> String {
+        let letters = ('a'..='z').chain('A'..='Z');
+        let groups = summary.ranking.iter().flat_map(|ranking| &ranking.groups);
+        groups.zip(letters).filter(|(group, _)| group.contains(&place)).map(|(_, letter)| letter).collect()
+    };
+    let figure = |figure: Option<Figure>| match figure {
+        Some(Figure { mean, interval, .. }) => format!("{mean:.3} [{:.3}, {:.3}]", interval.low, interval.high),
+        None => "-".to_owned(),
+    };
+    let mut rows = vec![["model", "score [95 %]", "group", "faults", "p50 ms", "$/1000"].map(str::to_owned)];
+    for place in places {
+        let Some(model) = summary.models.get(place) else { continue };
+        let faults: usize = model.calls.faults.values().sum();
+        rows.push([
+            model.name.clone(),
+            figure(model.score),
+            group(place),
+            format!("{faults}/{}", model.calls.made),
+            model.latency_ms.map_or("-".to_owned(), |latency| format!("{:.0}", latency.p50)),
+            model.cost.per_call.map_or("-".to_owned(), |cost| format!("{:.3}", cost * 1000.0)),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    lines.push("models that share a letter of their group cannot be told apart".to_owned());
+    lines.join("\n")
+}
+
+fn account(tally: &Tally, before: usize, judged: Option<&Tally>, out: &Path) {
+    if let Some(why) = &tally.stopped {
+        tell(&format!("stopped: {}", why.told()));
+    }
+    let mut parts = vec![format!("{} calls answered", tally.answered)];
+    let counts = [(tally.failed, "failed"), (before, "answered before"), (tally.left, "not made")];
+    parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    let spent = judged.unwrap_or(tally).spent.dollars();
+    tell(&format!("{}; ${spent:.4} in all; see {}", parts.join(", "), out.display()));
+    if tally.failed > 0 || tally.left > 0 {
+        tell("hint: the same command with --resume asks what has no answer yet");
+    }
+}
+
+/// The summary as one document.
+fn whole(summary: &Summary, tally: &Tally, before: usize, unmet: &[String]) -> Value {
+    let figure = |figure: &Figure| json!({"mean": figure.mean, "low": figure.interval.low, "high": figure.interval.high, "items": figure.items});
+    let models =
+        summary.models.iter().map(|model| {
+            let metrics: serde_json::Map<String, Value> =
+                model.figures.iter().map(|(measure, it)| (measure.name().to_owned(), figure(it))).collect();
+            let rates =
+                [Fault::Error, Fault::Refusal, Fault::Truncation, Fault::Invalid].map(|fault| model.calls.rate(fault));
+            let mut value = json!({"model": model.name, "answered_by": model.answered_by, "metrics": metrics,
+            "calls": model.calls.made, "answered": model.calls.answered, "cached": model.calls.cached,
+            "error_rate": rates[0], "refusal_rate": rates[1], "truncation_rate": rates[2], "invalid_rate": rates[3],
+            "errors": model.calls.codes, "input_tokens": model.calls.input_tokens,
+            "output_tokens": model.calls.output_tokens, "cost_usd": model.cost.total});
+            let optional = [
+            ("score", model.score.as_ref().map(figure)),
+            ("cost_per_call_usd", model.cost.per_call.map(|cost| json!(cost))),
+            ("cost_per_correct_usd", model.cost.per_correct.map(|cost| json!(cost))),
+            ("latency_ms", model.latency_ms.map(|it| json!({"p50": it.p50, "p90": it.p90, "p99": it.p99}))),
+            ("stability", model.stability.map(|it| json!({"agreement": it.agreement, "same": it.same}))),
+            ("versus_baseline", model.versus.map(|it| {
+                json!({"difference": it.mean, "low": it.interval.low, "high": it.interval.high, "p": it.probability,
+                    "better_on": it.greater, "worse_on": it.lesser, "items": it.items, "detectable": it.detectable})
+            })),
+        ];
+            for (name, part) in optional {
+                if let Some(part) = part {
+                    value[name] = part;
+                }
+            }
+            value
+        });
+    let models: Vec<Value> = models.collect();
+    let name = |place: &usize| summary.models.get(*place).map(|model| model.name.as_str());
+    let mut value = json!({"items": summary.items, "scored": summary.scored, "images": summary.clusters,
+        "models": models, "calls_answered": tally.answered, "calls_failed": tally.failed,
+        "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": tally.spent.dollars(),
+        "failed": unmet});
+    if let Some(ranking) = &summary.ranking {
+        value["order"] = ranking.order.iter().map(name).collect();
+        value["not_distinguishable"] =
+            ranking.groups.iter().map(|group| group.iter().map(name).collect::<Value>()).collect();
+    }
+    if let Some(why) = &tally.stopped {
+        value["stopped"] = json!(why.name());
+    }
+    value
+}
