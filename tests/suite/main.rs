@@ -21,6 +21,7 @@ mod openai;
 mod openapi;
 mod rest;
 mod routes;
+mod runs;
 mod service;
 mod several;
 mod streams;

@@ -1,0 +1,370 @@
+//! Long runs as real processes: batches and evaluations that are killed, resumed, limited and refused.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::time::sleep;
+use vision_providers::testkit::{Play, Received, Upstream, image};
+
+use super::http::locally;
+use super::{completion, config_file, example};
+
+/// How long a question is being answered.
+const ANSWERING: Duration = Duration::from_millis(20);
+
+/// A vendor that answers every question by its number, and a configuration with models at it.
+struct Stage {
+    folder: TempDir,
+    config: PathBuf,
+    upstream: Upstream,
+}
+
+impl Stage {
+    async fn new(play: Play, more: &str) -> Self {
+        let upstream = Upstream::start([play]).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let toml = format!(
+            "default = \"a\"\nfallback = []\n[providers.a]\nkind = \"openai-compatible\"\nmodel = \"m\"\nkey = \"none\"\n\
+             base_url = \"{}\"\n[[providers.a.models]]\nid = \"m\"\ntokens = {{ rule = \"flat\", tokens = 1000 }}\n\
+             price = {{ input = 1.0, output = 2.0 }}\n{more}",
+            upstream.url("/v1")
+        );
+        let config = config_file(folder.path(), &toml);
+        Self { folder, config, upstream }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, lines: impl IntoIterator<Item = Value>) {
+        let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+        std::fs::write(self.path(name), text).expect("a file");
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_visiongate"));
+        command.args(args).current_dir(self.folder.path()).env("VISIONGATE_CONFIG", &self.config);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        let output = self.command(args).output().await.expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The numbers of the questions that were asked, in their order.
+    fn asked(&self) -> Vec<String> {
+        self.upstream.received().iter().map(number).collect()
+    }
+}
+
+/// Whole lines of a file; a torn one does not count.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The number in a question, with the model that was asked.
+fn number(received: &Received) -> String {
+    let body = received.body.to_string();
+    let digits = body.split("Number ").nth(1).expect("a number");
+    let number: String = digits.chars().take_while(char::is_ascii_digit).collect();
+    format!("{} {number}", received.body["model"].as_str().expect("a model"))
+}
+
+fn answers_by_number() -> Play {
+    Play::decide(|received, _| {
+        let said = number(received);
+        Play::json(200, &completion(said.split(' ').next_back().expect("a number"))).after(ANSWERING)
+    })
+}
+
+/// Kills a command at twenty random moments, lets it end, and checks that nothing that was written was paid for again.
+/// `key` says of a line which call it is of.
+async fn killed_twenty_times(stage: &Stage, args: &[&str], out: &str, key: impl Fn(&Value) -> String) {
+    let out = stage.path(out);
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut resumed: Vec<&str> = args.to_vec();
+    // How many calls there had been when a process was killed, and which had been written by then.
+    let mut written: Vec<(usize, HashSet<String>)> = Vec::new();
+    for _ in 0..20 {
+        let mut child = stage.command(&resumed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+        sleep(Duration::from_millis(random.u64(60..400))).await;
+        child.kill().await.expect("it is killed");
+        written.push((stage.upstream.calls(), lines(&out).iter().map(&key).collect()));
+        if out.exists() && resumed.len() == args.len() {
+            resumed.push("--resume");
+        }
+    }
+    let early = written.iter().filter(|(calls, _)| *calls > 0).count();
+    assert!(early > 3, "the run was killed while it went on: {written:?}");
+    let (code, _, err) = stage.run(&resumed).await;
+    assert_eq!(code, Some(0), "{err}");
+    let asked = stage.asked();
+    for (calls, written) in &written {
+        let again: Vec<&String> = asked.iter().skip(*calls).filter(|call| written.contains(*call)).collect();
+        assert!(again.is_empty(), "paid for and written, and asked again: {again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_is_killed_twenty_times_loses_and_repeats_nothing() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "").await;
+        let question = |number| json!({"id": format!("m {number}"), "image": example("qr.png"), "prompt": format!("Number {number}?")});
+        stage.write("questions.jsonl", (0..400).map(question));
+        let args = ["batch", "questions.jsonl", "--out", "out.jsonl", "--jobs", "4", "-q"];
+        killed_twenty_times(&stage, &args, "out.jsonl", |line| line["id"].as_str().expect("an id").to_owned()).await;
+        let lines = lines(&stage.path("out.jsonl"));
+        let said: HashMap<&str, &Value> =
+            lines.iter().map(|line| (line["id"].as_str().expect("an id"), &line["text"])).collect();
+        assert_eq!((lines.len(), said.len()), (400, 400), "every item once");
+        for number in 0..400 {
+            assert_eq!(said[format!("m {number}").as_str()], &json!(number.to_string()));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_evaluation_that_is_killed_twenty_times_loses_and_repeats_nothing() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "").await;
+        let item = |number: u32| {
+            json!({"id": number.to_string(), "image": example("qr.png"), "prompt": format!("Number {number}?"),
+                "expected": number.to_string(), "metric": "exact"})
+        };
+        stage.write("set.jsonl", (0..150).map(item));
+        let args = ["eval", "set.jsonl", "--models", "a/x,a/y", "--out", "run", "--jobs", "4", "-q"];
+        let key = |line: &Value| {
+            let model = line["model_asked"].as_str().expect("a model").trim_start_matches("a/");
+            format!("{model} {}", line["item"].as_str().expect("an item"))
+        };
+        killed_twenty_times(&stage, &args, "run/results.jsonl", key).await;
+        let lines = lines(&stage.path("run/results.jsonl"));
+        let calls: HashSet<String> = lines.iter().map(key).collect();
+        assert_eq!((lines.len(), calls.len()), (300, 300), "every call once");
+        assert!(lines.iter().all(|line| line["score"] == json!(1.0)), "{}", lines[0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_told_to_end_waits_for_what_was_asked() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "").await;
+        let question = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?")});
+        stage.write("questions.jsonl", (0..2000).map(question));
+        let args = ["batch", "questions.jsonl", "--out", "out.jsonl", "--jobs", "3", "--json"];
+        let child = stage.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+        while stage.upstream.calls() < 20 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        let process = child.id().expect("a process").to_string();
+        Command::new("kill").args(["-TERM", &process]).status().await.expect("told");
+        let output = child.wait_with_output().await.expect("it ends");
+        let summary: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!((output.status.code(), &summary["stopped"]), (Some(1), &json!("told")), "{summary}");
+        let lines = lines(&stage.path("out.jsonl"));
+        assert_eq!(lines.len(), stage.upstream.calls(), "every call that was begun is written");
+        assert_eq!(summary["not_asked"].as_u64(), Some(2000 - lines.len() as u64));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn equal_files_are_asked_about_once_whatever_they_are_called() {
+    locally(async {
+        let says = Play::json(200, &completion("Seen.")).after(ANSWERING);
+        let stage = Stage::new(says, "[cache]\ncapacity = \"0B\"\n").await;
+        let folder = stage.path("in");
+        std::fs::create_dir_all(folder.join("deep/.hidden")).expect("folders");
+        for name in ["a.png", "b.PNG", "deep/c.png", "deep/.hidden/d.png", "note.txt"] {
+            std::fs::copy(example("qr.png"), folder.join(name)).expect("a copy");
+        }
+        std::fs::copy(example("receipt.png"), folder.join("other.png")).expect("a copy");
+        let args = ["batch", "in", "--out", "out.jsonl", "-p", "What?"];
+        let (code, _, err) = stage.run(&args).await;
+        assert_eq!((code, stage.upstream.calls()), (Some(0), 2), "{err}");
+        let found = lines(&stage.path("out.jsonl"));
+        let ids: HashSet<&str> = found.iter().filter_map(|line| line["id"].as_str()).collect();
+        assert_eq!(ids, HashSet::from(["in/a.png", "in/b.PNG", "in/deep/c.png", "in/other.png"]));
+        let same: Vec<&Value> = found.iter().filter(|line| line.get("same_as").is_some()).collect();
+        assert_eq!(same.len(), 2);
+        assert!(same.iter().all(|line| line["cost_usd"] == json!(0.0) && line["text"] == "Seen."), "{same:?}");
+        // Nor in the next run.
+        std::fs::copy(example("qr.png"), folder.join("late.png")).expect("a copy");
+        let resumed = [&args[..], &["--resume"]].concat();
+        let (code, _, err) = stage.run(&resumed).await;
+        assert_eq!((code, stage.upstream.calls(), lines(&stage.path("out.jsonl")).len()), (Some(0), 2, 5), "{err}");
+        let (code, _, err) = stage.run(&["batch", "in", "--out", "out.jsonl", "-p", "Else?", "--resume"]).await;
+        assert!(code == Some(2) && err.contains("was asked something else"), "{err}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_run_ends_before_it_costs_more_than_it_may() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "").await;
+        let question = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?")});
+        stage.write("questions.jsonl", (0..50).map(question));
+        // An answer costs 0.0014 by its usage, and at most 0.0021 or so with 500 tokens of output.
+        let args =
+            ["batch", "questions.jsonl", "--out", "out.jsonl", "--max-tokens", "500", "--max-cost", "0.01", "--json"];
+        let (code, out, err) = stage.run(&args).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        let cost = summary["cost_usd"].as_f64().expect("a cost");
+        assert_eq!((code, &summary["stopped"]), (Some(1), &json!("max_cost")), "{summary}");
+        assert!(cost <= 0.01 && cost > 0.007, "{summary}");
+        assert_eq!(stage.upstream.calls(), lines(&stage.path("out.jsonl")).len());
+        let more = [&args[..6], &["--resume", "--max-cost", "1", "--json"]].concat();
+        let (code, out, err) = stage.run(&more).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!((code, stage.upstream.calls()), (Some(0), 50), "{summary}");
+        assert!((summary["cost_usd"].as_f64().expect("a cost") - 50.0 * 0.001_402).abs() < 1e-9, "{summary}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_key_ends_a_run_after_a_few_questions() {
+    locally(async {
+        let refuses = Play::json(401, &json!({"error": {"message": "wrong key"}}));
+        let stage = Stage::new(refuses, "").await;
+        let question = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?")});
+        stage.write("questions.jsonl", (0..500).map(question));
+        let (code, _, err) = stage.run(&["batch", "questions.jsonl", "--out", "out.jsonl", "--jobs", "2"]).await;
+        assert_eq!(code, Some(1));
+        assert!(err.contains("stopped: one question after another fails alike"), "{err}");
+        assert!(lines(&stage.path("out.jsonl")).len() < 20, "{err}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_set_is_said_before_anybody_is_asked() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "").await;
+        let good = json!({"image": example("qr.png"), "prompt": "Number 1?", "expected": "1"});
+        for (name, line, said) in [
+            ("metric.jsonl", json!({"image": "a.png", "metric": "anlss", "expected": "x"}), "did you mean `anls`?"),
+            ("truth.jsonl", json!({"image": "a.png", "metric": "exact"}), "needs an expected text"),
+            ("field.jsonl", json!({"image": "a.png", "expcted": "x"}), "unknown field"),
+        ] {
+            stage.write(name, [good.clone(), line]);
+            let (code, _, err) = stage.run(&["eval", name, "--models", "a/x", "--out", "run"]).await;
+            assert!(code == Some(2) && err.contains("line 2") && err.contains(said), "{err}");
+        }
+        stage.write("set.jsonl", [good]);
+        for (models, said) in [("a/x,a/x", "named twice"), ("nobody/x", "nobody")] {
+            let (code, _, err) = stage.run(&["eval", "set.jsonl", "--models", models, "--out", "run"]).await;
+            assert!(code == Some(2) && err.contains(said), "{err}");
+        }
+        let (code, out, _) =
+            stage.run(&["eval", "set.jsonl", "--models", "a/m", "--out", "run", "--dry-run", "--json"]).await;
+        let foretold: Value = serde_json::from_str(&out).expect("one document");
+        assert_eq!((code, &foretold["models"][0]["calls"]), (Some(0), &json!(1)), "{foretold}");
+        assert!(foretold["models"][0]["max_cost_usd"].as_f64().is_some_and(|most| most > 0.001), "{foretold}");
+        assert_eq!(stage.upstream.calls(), 0);
+        assert!(!stage.path("run").exists(), "nothing is written either");
+    })
+    .await;
+}
+
+/// A vendor with models of known accuracy: `pN` answers rightly to N of a hundred questions.
+fn planted() -> Play {
+    Play::decide(|received, _| {
+        let said = number(received);
+        let (model, number) = said.split_once(' ').expect("both");
+        let share: u32 =
+            model.trim_start_matches('p').split('-').next().and_then(|it| it.parse().ok()).expect("a share");
+        let salt = if model.ends_with("-b") { 7919 } else { 104_729 };
+        let draw = number.parse::<u32>().expect("a number").wrapping_mul(2_654_435_761).wrapping_add(salt) >> 8;
+        let right = draw % 100 < share;
+        let text = if right { number.to_owned() } else { "I cannot tell.".to_owned() };
+        Play::json(200, &completion(&text))
+    })
+}
+
+#[tokio::test]
+async fn models_of_known_accuracy_are_put_in_their_order_and_conditions_hold() {
+    locally(async {
+        let stage = Stage::new(planted(), "").await;
+        for mark in 0..200 {
+            let picture = image(16, 16, mark);
+            std::fs::write(stage.path(&format!("{mark}.png")), picture.bytes()).expect("a picture");
+        }
+        let item = |number: u32| {
+            json!({"id": number.to_string(), "image": format!("{number}.png"), "prompt": format!("Number {number}?"),
+                "expected": number.to_string(), "metric": "exact", "tags": [if number % 2 == 0 { "even" } else { "odd" }]})
+        };
+        stage.write("set.jsonl", (0..200).map(item));
+        let models = "a/p50,a/p90,a/p90-b,a/p20";
+        let args = ["eval", "set.jsonl", "--models", models, "--out", "run", "--json", "-q"];
+        let (code, out, err) = stage.run(&args).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!((&summary["order"][2], &summary["order"][3]), (&json!("a/p50"), &json!("a/p20")), "{summary}");
+        let groups = summary["not_distinguishable"].as_array().expect("groups");
+        assert_eq!(groups[0].as_array().map(Vec::len), Some(2), "the two equal ones: {groups:?}");
+        for (place, truth) in [(0, 0.5), (1, 0.9), (2, 0.9), (3, 0.2)] {
+            let score = &summary["models"][place]["score"];
+            let (low, high) = (score["low"].as_f64().expect("low"), score["high"].as_f64().expect("high"));
+            assert!(low <= truth && truth <= high, "{place}: {score}");
+        }
+        assert_eq!(summary["images"], json!(200));
+        let again = [&args[..], &["--resume", "--fail-under", "score=0.4", "--max-regression", "exact=0.1"]].concat();
+        let calls = stage.upstream.calls();
+        let (code, out, err) = stage.run(&again).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!((code, stage.upstream.calls()), (Some(1), calls), "nobody is asked for conditions");
+        let unmet: Vec<&str> = summary["failed"].as_array().expect("conditions").iter().filter_map(Value::as_str).collect();
+        assert_eq!(unmet.len(), 2, "{unmet:?}");
+        assert!(unmet.iter().all(|why| why.starts_with("a/p20: ")), "{unmet:?}");
+        let against = ["eval", "set.jsonl", "--models", models, "--out", "next", "--against", "run",
+            "--max-regression", "score=0.01", "-q"];
+        let (code, _, err) = stage.run(&against).await;
+        assert_eq!(code, Some(0), "the same models are no worse than before: {err}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_judge_decides_is_marked_and_is_not_asked_twice() {
+    locally(async {
+        let judges = Play::decide(|received, _| {
+            let body = received.body.to_string();
+            if received.body["model"] == "judge" {
+                let right = body.contains("given_answer\\\\\\\":\\\\\\\"twenty")
+                    || body.contains("\\\"given_answer\\\":\\\"twenty");
+                return Play::json(200, &completion(&json!({"reason": "It says so.", "correct": right}).to_string()));
+            }
+            Play::json(200, &completion(if received.body["model"] == "good" { "twenty" } else { "thirty" }))
+        });
+        let stage = Stage::new(judges, "").await;
+        stage.write("set.jsonl", (0..3).map(|number| {
+            json!({"image": example("qr.png"), "prompt": format!("How many, {number}?"), "expected": "20"})
+        }));
+        let args = ["eval", "set.jsonl", "--models", "a/good,a/bad", "--judge", "a/judge", "--out", "run", "--json"];
+        let (code, out, err) = stage.run(&args).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        let score = |place: usize| summary["models"][place]["metrics"]["judged"]["mean"].as_f64();
+        assert_eq!((code, score(0), score(1)), (Some(0), Some(1.0), Some(0.0)), "{summary}");
+        assert!(lines(&stage.path("run/results.jsonl")).iter().all(|line| line["judged"]["reason"] == "It says so."));
+        let calls = stage.upstream.calls();
+        assert_eq!(calls, 12);
+        let (code, _, err) = stage.run(&[&args[..], &["--resume"]].concat()).await;
+        assert_eq!((code, stage.upstream.calls()), (Some(0), calls), "{err}");
+    })
+    .await;
+}
