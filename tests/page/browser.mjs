@@ -1,21 +1,19 @@
 // A browser for the checks: one Chromium, pages that note every complaint and every request, and words for what is done often.
 
 import { createRequire } from "node:module";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const { MODULES, PLAYWRIGHT_VERSION, AXE_VERSION, CHROMIUM } = process.env;
 const require = createRequire(import.meta.url);
 const { chromium } = require(`${MODULES}/playwright-${PLAYWRIGHT_VERSION}/node_modules/playwright-core`);
-const AXE = require.resolve(`${MODULES}/axe-${AXE_VERSION}/node_modules/axe-core/axe.min.js`);
-const { readFileSync } = await import("node:fs");
-const axeSource = readFileSync(AXE, "utf8");
+const axe = readFileSync(`${MODULES}/axe-${AXE_VERSION}/node_modules/axe-core/axe.min.js`, "utf8");
 
 const profile = mkdtempSync(join(tmpdir(), "visiongate-page-"));
 const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-export const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET, env: { ...process.env, HOME: profile } });
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET, env: { ...process.env, HOME: profile } });
 
 export async function close() {
   await browser.close();
@@ -42,7 +40,7 @@ export async function visit(url, settings = {}) {
 
 /** What axe finds wrong with a page as it stands. */
 export async function violations(page) {
-  await page.evaluate(axeSource);
+  await page.evaluate(axe);
   const found = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
   return found.violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => `${node.target} ${node.failureSummary.split("\n")[1] ?? ""}`).join(" | ")}`);
 }

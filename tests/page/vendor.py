@@ -1,7 +1,7 @@
 """A server of chat completions whose models each have a manner of their own. Prints its address. Called by run.sh.
 
-`steady` and `other` answer word by word, `slow` takes its time, `failing` has a fault, `refusing` will not say, `hostile` says what
-would do harm as markup, and `data` follows a schema. `GET /log` tells what was asked, and which callers left before the end.
+`steady` and `other` answer word by word, `slow` takes its time, `failing` has a fault, `breaking` breaks off, `refusing` will not
+say, and `hostile` says what would do harm as markup. `GET /log` tells what was asked, and which callers left before the end.
 """
 
 import json
@@ -17,6 +17,7 @@ SAID = {
     "hostile": "<img src=x onerror=\"document.title='harmed'\"></script><script>document.title='harmed'</script>"
     "<a href=\"javascript:document.title='harmed'\">here</a> \u202eBidi\u0007 [link](https://evil.example/) " + "w" * 4000,
 }
+SAID["breaking"] = SAID["steady"]
 PACE = {"slow": 0.4}
 
 
@@ -39,6 +40,8 @@ class Vendor(BaseHTTPRequestHandler):
         text = self.text(name, body)
         words = text.split(" ")
         pieces = [word + " " for word in words[:-1]] + words[-1:]
+        if name == "breaking":
+            pieces = pieces[:6]
         self.stream(name, [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces], PACE.get(name, 0.05))
 
     def text(self, name, body):
@@ -64,7 +67,8 @@ class Vendor(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         try:
-            for event in [json.dumps(event) for event in [*events, last]] + ["[DONE]"]:
+            end = [] if name == "breaking" else [json.dumps(last), "[DONE]"]
+            for event in [json.dumps(event) for event in events] + end:
                 self.wfile.write(f"data: {event}\n\n".encode())
                 self.wfile.flush()
                 time.sleep(pace)

@@ -15,7 +15,8 @@ export class Board {
     this.columns = names.map((name) => new Column(name));
     byId("columns").replaceChildren(...this.columns.map((column) => column.element));
     byId("columns").dataset.count = String(names.length);
-    byId("agreement").replaceChildren();
+    // The line is there from the beginning, so that answers do not move when it is filled.
+    byId("agreement").replaceChildren(names.length > 1 ? make("span", { class: "about" }, "How far they agree is told when all are done.") : "");
     byId("answers").hidden = false;
     byId("answers-error").replaceChildren();
   }
@@ -113,7 +114,9 @@ class Column {
     this.outcome = outcome;
     if (outcome.error) {
       this.stop("failed");
-      this.body.replaceChildren(complaint(outcome.error));
+      // What was said until then may be of use; it is no answer.
+      this.speaking?.classList.add("partial");
+      this.body.replaceChildren(complaint(outcome.error), ...(this.speaking ? [this.speaking] : []));
       announce(`${this.name} failed: ${outcome.error.message}`);
       return;
     }
@@ -212,7 +215,7 @@ function sent(outcome) {
   const attempts = (outcome.route?.attempts ?? []).map((attempt) =>
     make("li", {}, `${attempt.model}: ${attempt.outcome.replaceAll("_", " ")}, ${duration(attempt.latency_ms)}`),
   );
-  const rule = outcome.route ? make("p", { class: "about" }, `Chosen by: ${outcome.route.rule}`) : null;
+  const rule = outcome.route ? make("p", { class: "about" }, `Chosen by the ${outcome.route.rule === "request" ? "question itself" : `rule ${outcome.route.rule}`}`) : null;
   const parts = [make("h4", {}, images.length === 1 ? "Image" : "Images"), make("ul", {}, ...images), make("h4", {}, "Calls"), make("ul", {}, ...attempts), rule];
   return make("details", { class: "sent" }, make("summary", {}, "What was sent"), ...parts.filter(Boolean));
 }

@@ -101,7 +101,8 @@ export async function ask(path, question, signal, heard) {
   try {
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) events.push(piece.value);
   } catch (error) {
-    throw error.name === "AbortError" ? error : unreachable();
+    // What was told as an error is one; anything else means that the connection broke.
+    throw error instanceof Failure || error.name === "AbortError" ? error : unreachable();
   }
 }
 

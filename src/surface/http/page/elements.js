@@ -44,9 +44,10 @@ export const percent = (share) => `${Math.round(share * 100)} %`;
 
 const rate = (amount) => `$${amount < 0.01 ? amount : amount.toFixed(2)}`;
 
-/** What a model costs, in few characters. */
+/** What a model costs, in few characters: a page, or a million tokens in and out. */
 export function price(model) {
   if (model.price_usd_per_page) return `${rate(model.price_usd_per_page)} a page`;
   const tokens = model.price_usd_per_million;
-  return tokens ? `${rate(tokens.input)} in, ${rate(tokens.output)} out` : "price not known";
+  if (!tokens) return "price not known";
+  return tokens.input + tokens.output === 0 ? "$0" : `${rate(tokens.input)} / ${rate(tokens.output)}`;
 }

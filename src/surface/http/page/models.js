@@ -105,6 +105,6 @@ function filter() {
 
 function summarize() {
   const names = chosen();
-  const words = ["None chosen: the server decides who answers.", "One is chosen.", `${names.length} are chosen, and answer side by side.`];
+  const words = ["None chosen: the server decides who answers.", `${names[0]} answers.`, `${names.join(", ")} answer side by side.`];
   byId("model-summary").textContent = words[Math.min(names.length, 2)];
 }

@@ -111,7 +111,7 @@ async function start() {
   showRunning();
   board = new Board(names.length > 0 ? names : ["The server's choice"]);
   showAsked(wanted, pictures);
-  byId("answers").scrollIntoView({ block: "nearest", behavior: "instant" });
+  showAnswers();
   try {
     const outcome = await asked(names, wanted, controller.signal);
     await keep({ at: Date.now(), question: { ...wanted, models: names }, pictures, ...outcome });
@@ -147,6 +147,12 @@ async function asked(names, wanted, signal) {
   board.finish(outcome.outcomes, outcome.agreement);
   if (several) announceEnd(outcome.outcomes);
   return outcome;
+}
+
+/** Brings the answers into view where they are out of it, as on a phone. */
+function showAnswers() {
+  const { top } = byId("answers").getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.75) byId("answers").scrollIntoView({ block: "start" });
 }
 
 function announceEnd(outcomes) {
@@ -188,6 +194,7 @@ function showAgain(run) {
   showAsked(run.question, run.pictures);
   board.finish(run.outcomes, run.agreement);
   byId("answers-heading").focus();
+  showAnswers();
 }
 
 // ---- the server -----------------------------------------------------------------------------------------------------
@@ -222,7 +229,8 @@ function setUpKeyboard() {
       event.preventDefault();
       start();
     }
-    if (event.key === "Escape") running?.abort();
+    const isOpen = document.querySelector(":popover-open") !== null;
+    if (event.key === "Escape" && !isOpen) running?.abort();
   });
 }
 

@@ -44,7 +44,7 @@ function byState([, one], [, other]) {
 
 function row([name, state]) {
   const again = state.asked_again_in_s ? `, asked again in ${state.asked_again_in_s} s` : "";
-  const last = state.last_error ? `${state.last_error.kind}, ${ago(state.last_error.seconds_ago)}` : "";
+  const last = state.last_error ? `${state.last_error.kind.replaceAll("_", " ")}, ${ago(state.last_error.seconds_ago)}` : "";
   const spent = state.spend_today_usd === undefined ? "" : dollars(state.spend_today_usd);
   const word = make("span", { class: `state ${state.state}` }, `${WORDS[state.state] ?? state.state}${again}`);
   return make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, word), make("td", {}, last), make("td", { class: "figure" }, spent));
