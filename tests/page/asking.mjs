@@ -63,7 +63,7 @@ await check("one model answers while it speaks, with what it took and what was s
   assert.match(told, /Tokens\s+1,210 in, 31 out/);
   assert.match(told, /Latency\s+[\d.]+ m?s/);
   await article.getByText("What was sent").click();
-  assert.match(await article.locator(".sent").innerText(), /PNG, 620 × 1000[\s\S]*steady\/steady: ok/);
+  assert.match(await article.locator(".sent").innerText(), /PNG, 620 × 1000, 78 KiB: passed on as it was\.[\s\S]*steady\/steady: ok/);
   await eventually(async () => /\$0\.000546 today/.test(await page.locator("#status-line").innerText()), "spending");
 });
 

@@ -210,7 +210,7 @@ function sent(outcome) {
   const images = (outcome.images ?? []).map((image) => {
     const came = shape(image) === shape(image.sent) ? "" : ` It came as ${shape(image)}.`;
     const steps = image.steps.length > 0 ? image.steps.join(", ").replaceAll("_", " ") : "passed on as it was";
-    return make("li", {}, `${shape(image.sent)} `, make("span", { class: "about" }, `${sentence(steps)}${came}`));
+    return make("li", {}, `${shape(image.sent)}: ${steps}.`, make("span", { class: "about" }, came));
   });
   const attempts = (outcome.route?.attempts ?? []).map((attempt) =>
     make("li", {}, `${attempt.model}: ${attempt.outcome.replaceAll("_", " ")}, ${duration(attempt.latency_ms)}`),
