@@ -11,6 +11,9 @@ ARG RUST_VERSION=1.92
 ARG DEBIAN=trixie
 
 FROM rust:${RUST_VERSION}-slim-${DEBIAN} AS build
+# The allocator is C, built by make.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 COPY . .
 # What was compiled before is found again, even when other files have changed.

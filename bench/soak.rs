@@ -165,7 +165,7 @@ async fn call(gateway: Arc<Gateway>, caller: usize, ends: Instant, answers: Arc<
         let number = if fastrand::bool() { fastrand::usize(..50) } else { fastrand::usize(..) };
         let cache = if fastrand::u8(..4) == 0 { CacheMode::Bypass } else { CacheMode::Use };
         let (images, prompt) = (vec![image.clone()], Some(format!("Question {number} of {}", caller % 4)));
-        let ask = Ask { images, prompt, cache: Some(cache), ..Ask::default() };
+        let ask = Ask { images: images.into(), prompt, cache: Some(cache), ..Ask::default() };
         let patience = Duration::from_millis(if fastrand::u8(..10) == 0 { fastrand::u64(1..500) } else { 10_000 });
         let answered = if fastrand::bool() {
             timeout(patience, gateway.ask(&ask, &asker)).await.is_ok_and(|answer| answer.is_ok())

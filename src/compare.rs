@@ -2,23 +2,20 @@
 //!
 //! Nobody answers in another's place here, and one that fails is a result like the others.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use vision_providers::price::MicroUsd;
 
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
-use crate::router::roster::Roster;
+use crate::score::{fields, text};
 use crate::speech::Audience;
 
-/// Models that may be asked at once.
-pub const MOST_MODELS: usize = 8;
-/// Characters of an answer that are compared; the time that takes grows with their square.
-pub const COMPARED: usize = 4000;
+/// Characters of an answer that are compared with other answers, so that all pairs together take a second at most.
+pub const COMPARED: usize = 20_000;
 /// Pieces of one model that may wait to be told.
 const PIECES: usize = 64;
 
@@ -70,6 +67,8 @@ pub struct Comparing {
     pub models: Vec<String>,
     /// The right answer, to score each against; JSON for data.
     pub expected: Option<String>,
+    /// Nobody is asked when all of them together could cost more.
+    pub max_cost: Option<MicroUsd>,
 }
 
 /// What is told of a comparison while it goes on, by the place of a model.
@@ -98,16 +97,20 @@ pub enum Following<'a> {
 ///
 /// # Errors
 /// `INVALID_INPUT` for too few or too many models or one that is named twice, the codes of bad input, and
-/// `MODEL_NOT_FOUND` for names that nothing has: all before anybody is asked.
+/// `MODEL_NOT_FOUND` for names that nothing has, `BUDGET_EXCEEDED` when it could cost more than it may, or when that cannot
+/// be told: all before anybody is asked.
 pub async fn compare(
     gateway: &Gateway,
     comparing: &Comparing,
     asker: &Asker,
     following: Following<'_>,
 ) -> Result<Comparison> {
-    let Comparing { ask, models, expected } = comparing;
-    check(models, &gateway.roster)?;
+    let Comparing { ask, models, expected, max_cost } = comparing;
+    check(models, gateway)?;
     let round = gateway.round(ask, models, asker).await?;
+    if let Some(limit) = *max_cost {
+        check_cost(round.most()?, limit)?;
+    }
     let places = models.iter().zip(round.asks()).enumerate();
     let asking = places.map(async |(index, (model, ask))| {
         let outcome = heard(&round, ask, index, following).await;
@@ -151,9 +154,10 @@ fn broken() -> Failure {
     Failure::new(Code::Internal, "comparing the answers met a fault of the program")
 }
 
-fn check(models: &[String], roster: &Roster) -> Result<()> {
-    if !(2..=MOST_MODELS).contains(&models.len()) {
-        let message = format!("{} models were named: from 2 to {MOST_MODELS} can be compared", models.len());
+fn check(models: &[String], gateway: &Gateway) -> Result<()> {
+    let (roster, most) = (&gateway.roster, gateway.settings.most_compared);
+    if !(2..=most).contains(&models.len()) {
+        let message = format!("{} models were named: from 2 to {most} can be compared", models.len());
         return Err(Failure::invalid(message).advise("name models as list_models shows them"));
     }
     let meant = |name: &String| roster.resolve(name).map_or_else(|_| name.clone(), |candidate| candidate.name());
@@ -167,21 +171,33 @@ fn check(models: &[String], roster: &Roster) -> Result<()> {
     }
 }
 
+fn check_cost(most: MicroUsd, limit: MicroUsd) -> Result<()> {
+    if most <= limit {
+        return Ok(());
+    }
+    let (most, limit) = (most.dollars(), limit.dollars());
+    let message = format!("asking all of these models may cost ${most}, which is more than the limit of ${limit}");
+    let failure = Failure::new(Code::BudgetExceeded, message);
+    Err(failure.advise("name fewer or cheaper models, ask for fewer output tokens, or raise the limit"))
+}
+
 fn compared(answers: Vec<Answered>) -> Comparison {
-    let said: Vec<(usize, &Content)> = answers
+    let contents: Vec<(usize, &Content)> = answers
         .iter()
         .enumerate()
         .filter_map(|(index, answered)| Some((index, &answered.outcome.as_ref().ok()?.content)))
         .collect();
-    let pairs = said.iter().enumerate().flat_map(|(at, one)| said.iter().skip(at + 1).map(move |other| (one, other)));
+    let pairs =
+        contents.iter().enumerate().flat_map(|(at, one)| contents.iter().skip(at + 1).map(move |other| (one, other)));
     let agreement = pairs.map(|((a, one), (b, other))| {
         let pair = (*a, *b);
         if let (Content::Data(one), Content::Data(other)) = (one, other) {
-            return Agreement { pair, similarity: same_members(one, other), by_member: true, cut: false };
+            return Agreement { pair, similarity: fields::agreement(one, other), by_member: true, cut: false };
         }
-        let (one, other) = (text(one), text(other));
+        let (one, other) = (said(one), said(other));
         let cut = [&one, &other].iter().any(|text| text.chars().nth(COMPARED).is_some());
-        Agreement { pair, similarity: similarity(&one, &other), by_member: false, cut }
+        let head = |text: &str| text.chars().take(COMPARED).collect::<String>();
+        Agreement { pair, similarity: text::similarity(&head(&one), &head(&other)), by_member: false, cut }
     });
     let agreement = agreement.collect();
     Comparison { answers, agreement }
@@ -190,52 +206,18 @@ fn compared(answers: Vec<Answered>) -> Comparison {
 /// How near an answer comes to the expected one. Data is compared with data when the expected answer is JSON.
 fn score(content: &Content, expected: &str) -> f64 {
     match (content, serde_json::from_str::<Value>(expected)) {
-        (Content::Data(data), Ok(expected)) => same_members(data, &expected),
-        _ => similarity(&text(content), expected),
+        (Content::Data(data), Ok(expected)) => fields::agreement(&expected, data),
+        _ => text::similarity(&said(content), expected),
     }
 }
 
 /// What of an answer can be compared: for a description, the text that was read is no part of it.
-fn text(content: &Content) -> String {
+fn said(content: &Content) -> String {
     match content {
         Content::Description { description, .. } => description.clone(),
         Content::Reading { detected_text, .. } => detected_text.clone(),
         Content::Text(text) => text.clone(),
         Content::Data(data) => data.to_string(),
-    }
-}
-
-/// One less the edits between two texts as a share of the longer one; white space counts as one space.
-fn similarity(one: &str, other: &str) -> f64 {
-    let plain = |text: &str| -> String {
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(COMPARED).collect()
-    };
-    strsim::normalized_levenshtein(&plain(one), &plain(other))
-}
-
-/// The share of scalar members that two values have in common, of those that either has.
-fn same_members(one: &Value, other: &Value) -> f64 {
-    let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
-    members(one, String::new(), &mut first);
-    members(other, String::new(), &mut second);
-    let same = first.iter().filter(|(path, value)| second.get(*path) == Some(value)).count();
-    let all = first.len() + second.keys().filter(|path| !first.contains_key(*path)).count();
-    let share = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-    if all == 0 { 1.0 } else { share(same) / share(all) }
-}
-
-/// Scalars by their paths. Texts are compared without the white space around them, numbers by their value.
-fn members(value: &Value, path: String, found: &mut BTreeMap<String, String>) {
-    match value {
-        Value::Object(map) => map.iter().for_each(|(name, value)| members(value, format!("{path}/{name}"), found)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| members(value, format!("{path}/{index}"), found));
-        }
-        Value::String(text) => drop(found.insert(path, format!("\"{}", text.trim()))),
-        Value::Number(number) => {
-            drop(found.insert(path, number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())));
-        }
-        Value::Bool(_) | Value::Null => drop(found.insert(path, value.to_string())),
     }
 }
 
@@ -245,20 +227,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn texts_agree_by_the_edits_between_them() {
-        let near = |one: &str, other: &str, expected: f64| {
-            assert!((similarity(one, other) - expected).abs() < 1e-9, "{one:?} {other:?}: {}", similarity(one, other));
-        };
-        near("TOTAL  25.41\n", "TOTAL 25.41", 1.0);
-        near("abcd", "abce", 0.75);
-        near("", "", 1.0);
-        near("abc", "", 0.0);
-        near("äöü", "äöx", 2.0 / 3.0);
-    }
-
-    #[test]
     fn data_agrees_member_by_member() {
-        let same = |one: Value, other: Value| same_members(&one, &other);
+        let same = |one: Value, other: Value| fields::agreement(&one, &other);
         let invoice = json!({"total": 25.40, "items": [{"text": "tea "}, {"text": "jam"}], "tax": null});
         let other = json!({"total": 25.4, "items": [{"text": "tea"}, {"text": "ham"}], "tax": null});
         assert!((same(invoice.clone(), other) - 0.75).abs() < 1e-9);

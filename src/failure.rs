@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use vision_providers::error::{Error, ErrorKind, Retry};
+use vision_providers::price::MicroUsd;
 
 /// The result of everything in the gateway that can fail.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
@@ -123,15 +124,28 @@ pub struct Failure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
+    /// Whether a backend was given work and time ran out over it: a program that repeats the call by itself may pay twice.
+    pub maybe_billed: bool,
     pub retry_after: Option<Duration>,
     /// What to do, said to whoever can do it.
     pub advice: Option<String>,
+    /// What was paid all the same, as far as that can be told.
+    pub spent: Option<Spent>,
+}
+
+/// What calls cost that came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pub cost: MicroUsd,
+    /// Whether calls are in it that were cut off: what their vendor bills for them is not known.
+    pub is_estimate: bool,
 }
 
 impl Failure {
     /// A failure that trying again does not mend.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retryable: false, retry_after: None, advice: None }
+        let (message, retryable, maybe_billed) = (message.into(), false, false);
+        Self { code, message, retryable, maybe_billed, retry_after: None, advice: None, spent: None }
     }
 
     /// The caller sent something that cannot be worked with.
@@ -187,7 +201,8 @@ impl From<Error> for Failure {
             Retry::Later(wait) | Retry::Spent(wait) => (true, wait),
         };
         let advice = error.advice().map_or_else(|| advice_for(code, passing), |advice| Some(advice.to_owned()));
-        Self { code, message: error.to_string(), retryable: passing, retry_after, advice }
+        let maybe_billed = code == Code::UpstreamTimeout;
+        Self { code, message: error.to_string(), retryable: passing, maybe_billed, retry_after, advice, spent: None }
     }
 }
 

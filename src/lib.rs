@@ -10,6 +10,7 @@ pub mod live;
 pub mod assemble;
 
 pub mod batch;
+pub mod bulk;
 pub mod compare;
 
 pub mod access;
@@ -33,7 +34,10 @@ pub mod clean;
 pub mod failure;
 pub mod rights;
 pub mod schema;
+pub mod score;
+pub mod shares;
 pub mod spans;
 pub mod speech;
+pub mod statistics;
 pub mod supervisor;
 pub mod telemetry;

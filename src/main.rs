@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use visiongate::surface::cli::{self, Cli};
 
+/// Gives memory back when a burst of images is over. What the system's allocator keeps would count as used, and callers
+/// be refused for it.
+#[cfg(not(windows))]
+#[global_allocator]
+static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {

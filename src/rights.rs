@@ -40,6 +40,14 @@ impl Rights {
         self.models.as_ref().is_none_or(|allowed| allowed.iter().any(head))
     }
 
+    /// Counts a question, or an image that is sent ahead of one.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` when there are more than this caller may ask.
+    pub fn count(&self) -> Result<()> {
+        self.pace.as_ref().map_or(Ok(()), |pace| pace.count())
+    }
+
     /// Whether there is anything that others may ask and this caller may not.
     #[must_use]
     pub fn are_restricted(&self) -> bool {

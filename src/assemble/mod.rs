@@ -142,6 +142,7 @@ impl Workshop {
             total: config.deadline.total.0,
             max_output_tokens: config.request.max_output_tokens,
             retries: config.retry.attempts.saturating_sub(1),
+            most_compared: config.compare.max_models,
         };
         let is_same =
             kept.memory.as_ref().zip(new.memory.as_ref()).is_some_and(|(old, new)| old.made_for == new.made_for);

@@ -10,6 +10,7 @@ use std::path::Path;
 use figment::{Figment, Source};
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
+use rapidfuzz::distance::damerau_levenshtein;
 use serde_json::Value;
 
 use super::shape::Config;
@@ -179,7 +180,7 @@ fn unknown_key(figment: &Figment, parent: &str, name: &str, known: &[String]) ->
 
 /// The name that comes nearest to a wrong one, when it is within so many slips of the pen.
 pub(crate) fn nearest<'a>(names: impl Iterator<Item = &'a str>, wrong: &str, within: usize) -> Option<&'a str> {
-    let slips = |name: &str| strsim::damerau_levenshtein(name, wrong);
+    let slips = |name: &str| damerau_levenshtein::distance(name.chars(), wrong.chars());
     names.min_by_key(|name| slips(name)).filter(|name| slips(name) <= within)
 }
 

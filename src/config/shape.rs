@@ -44,6 +44,7 @@ pub struct Config {
     pub limit: limit::Settings,
     pub breaker: BreakerConfig,
     pub request: RequestConfig,
+    pub compare: CompareConfig,
     #[serde(default)]
     pub http: HttpConfig,
     #[serde(default)]
@@ -306,6 +307,15 @@ pub struct RequestConfig {
     /// When the caller sets none.
     #[schemars(range(min = 1))]
     pub max_output_tokens: u32,
+}
+
+/// Models that are asked the same.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompareConfig {
+    /// At once.
+    #[schemars(range(min = 2, max = 32))]
+    pub max_models: usize,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]

@@ -26,8 +26,8 @@ const LONGEST_STOP: usize = 1000;
 /// What a caller wants to know: a question about images, or the next turn of a conversation. Everything else is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Ask {
-    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`].
-    pub images: Vec<String>,
+    /// Paths, URLs, data URIs: see [`crate::intake::source::Source`]. Clones share them, as a data URI may have megabytes.
+    pub images: Arc<[String]>,
     pub prompt: Option<String>,
     /// In place of images, prompt and task. It is passed on as it is, without words of ours.
     pub conversation: Vec<Turn>,
@@ -43,6 +43,8 @@ pub struct Ask {
     pub sampling: Sampling,
     /// Absent means: use it, unless the caller wants variety.
     pub cache: Option<CacheMode>,
+    /// What the caller should know of how the question was read: the answer's first warnings.
+    pub notes: Vec<String>,
 }
 
 /// One turn of a conversation.

@@ -15,7 +15,7 @@ use vision_providers::request::{CallCtx, Message, Part, VisionRequest};
 
 use super::{Ask, Gateway, Opened, Said, wanted};
 use crate::clean;
-use crate::failure::{Code, Failure, Result};
+use crate::failure::{Code, Failure, Result, Spent};
 use crate::intake::fit::Wish;
 use crate::intake::{Picture, Ready};
 use crate::metrics::Stage;
@@ -36,12 +36,20 @@ pub(super) struct Call<'a> {
     pub(super) attempts: Vec<Attempt>,
     /// What was billed for answers of no use, as far as prices are known.
     pub(super) lost: MicroUsd,
+    /// What calls that were cut off are likely to have cost: their vendors may bill them.
+    cut: MicroUsd,
 }
 
 impl<'a> Call<'a> {
     pub(super) fn new(gateway: &'a Gateway, ask: &'a Ask, opened: &'a Opened, audience: Audience<'a>) -> Self {
         let (attempts, failures, lost) = (Vec::new(), Vec::new(), MicroUsd::default());
-        Self { gateway, ask, opened, audience, retried: 0, failures, attempts, lost }
+        Self { gateway, ask, opened, audience, retried: 0, failures, attempts, lost, cut: MicroUsd::default() }
+    }
+
+    /// What was paid although nobody answered.
+    pub(super) fn spent(&self) -> Option<Spent> {
+        let cost = MicroUsd(self.lost.0.saturating_add(self.cut.0));
+        (cost > MicroUsd::default()).then_some(Spent { cost, is_estimate: self.cut > MicroUsd::default() })
     }
 
     fn candidate(&self, index: usize) -> &'a Candidate {
@@ -147,13 +155,26 @@ impl Call<'_> {
             }
             Stop::Backend(error) | Stop::Spoken(error) => {
                 self.note(candidate, error.tries(), error.kind().name(), began);
-                if let Some(price) = candidate.card.price {
-                    self.lost.0 += error.spent().iter().map(|usage| price.of(usage).0).sum::<u64>();
-                }
+                self.account_for(candidate, &error);
                 self.failures.push((candidate.name(), error.into()));
             }
         }
         if is_final { Err(self.summed_up()) } else { Ok(None) }
+    }
+
+    /// Adds what was paid to a candidate that failed.
+    fn account_for(&mut self, candidate: &Candidate, error: &Error) {
+        let price = candidate.card.price;
+        let costs = error.spent().iter().filter_map(|usage| usage.billed.or_else(|| Some(price?.of(usage))));
+        self.lost.0 += costs.map(|cost| cost.0).sum::<u64>();
+        let cut = error.tries().iter().filter(|one| one.error == Some(ErrorKind::TimedOut)).count();
+        // Whoever waits for an answer may give up before the account of its tries is there.
+        let cut = if error.kind() == ErrorKind::TimedOut { cut.max(1) } else { cut };
+        if cut > 0 {
+            let outline = self.opened.outline.fitted(&candidate.card);
+            let likely = Estimate::from_outline(&outline, &candidate.card).and_then(|estimate| estimate.likely);
+            self.cut.0 += likely.unwrap_or_default().0.saturating_mul(cut as u64);
+        }
     }
 
     /// What of the time and of the retries one candidate gets, so that those who come after it get something too.
@@ -311,6 +332,7 @@ fn summed_up(failures: Vec<(String, Failure)>, skipped: &[Skipped]) -> Failure {
         first.message = format!("{}; then {name}: {}", first.message, other.message);
         // Whoever is ready first is worth asking again.
         first.retryable |= other.retryable;
+        first.maybe_billed |= other.maybe_billed;
         first.retry_after = [first.retry_after, other.retry_after].into_iter().flatten().min();
     }
     for passed_over in skipped.iter().filter(|skipped| !matches!(skipped.reason, Reason::Unable(_))) {

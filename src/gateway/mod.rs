@@ -5,6 +5,8 @@
 
 mod ask;
 mod call;
+mod foresight;
+mod look;
 mod round;
 mod wanted;
 
@@ -14,20 +16,22 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 use tracing::info;
-use vision_providers::estimate::{Estimate, Outline};
+use vision_providers::estimate::Outline;
 use vision_providers::request::CallCtx;
 use vision_providers::wire::Delivery;
 
 pub use self::ask::{Ask, Asker, Said, Turn};
-use self::call::{Call, Stop};
+use self::call::Call;
+pub use self::foresight::{Explained, Foreseen, Prospect};
+pub use self::look::Look;
 pub use self::round::Round;
 use self::wanted::{shown, wanted};
-use crate::failure::{Code, Result};
+use crate::failure::{Code, Failure, Result};
 use crate::intake::{Intake, Picture, Ready};
 use crate::metrics::{self, Metrics, Oddity, Stage};
 use crate::reply::{ImageAccount, Outcome, Reply, account, compose};
 use crate::router::plan::Plan;
-use crate::router::roster::{Candidate, Roster};
+use crate::router::roster::Roster;
 use crate::speech::{Audience, Listener};
 use crate::tasks::{self, Presets, Question};
 
@@ -40,6 +44,8 @@ pub struct Settings {
     pub max_output_tokens: u32,
     /// How often calls that failed are made again for one question in all.
     pub retries: u32,
+    /// Models that may be asked the same at once.
+    pub most_compared: usize,
 }
 
 /// Answers questions about images.
@@ -60,6 +66,16 @@ impl Gateway {
     /// answer.
     pub async fn ask(&self, ask: &Ask, asker: &Asker) -> Result<Reply> {
         self.observed(ask, asker, Audience::Nobody, self.given()).await
+    }
+
+    /// Answers by a time that may come before its own would be over.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_until(&self, ask: &Ask, asker: &Asker, deadline: Instant) -> Result<Reply> {
+        let given = self.given();
+        let given = Given { deadline: given.deadline.min(deadline), ..given };
+        self.observed(ask, asker, Audience::Nobody, given).await
     }
 
     /// Answers, and passes on what is said while it is said. What counts is the reply.
@@ -93,7 +109,7 @@ impl Gateway {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let opened = match asker.rights.pace.as_ref().map_or(Ok(()), |pace| pace.count()) {
+        let opened = match asker.rights.count() {
             Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), given).await,
             Err(failure) => Err(failure),
         };
@@ -116,7 +132,8 @@ impl Gateway {
 
     async fn answer(&self, ask: &Ask, opened: &Opened, audience: Audience<'_>, began: Instant) -> Result<Reply> {
         let mut call = Call::new(self, ask, opened, audience);
-        let outcome = call.first_answer().await?;
+        let first = call.first_answer().await;
+        let outcome = first.map_err(|failure| Failure { spent: call.spent(), ..failure })?;
         let (attempts, lost) = (call.attempts, call.lost);
         let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
         self.count(&reply, &outcome);
@@ -124,7 +141,8 @@ impl Gateway {
         reply.latency = began.elapsed();
         reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
-        reply.warnings.splice(0..0, opened.pictures.iter().flat_map(Picture::warnings));
+        let notes = ask.notes.iter().cloned().chain(opened.pictures.iter().flat_map(Picture::warnings));
+        reply.warnings.splice(0..0, notes);
         Ok(reply)
     }
 
@@ -155,48 +173,6 @@ impl Gateway {
             }
             _ => {}
         }
-    }
-
-    /// What asking would take, candidate by candidate, without asking.
-    ///
-    /// # Errors
-    /// The codes of bad input; a candidate that the images cannot be made to fit is one of the results.
-    pub async fn foresee(&self, ask: &Ask, asker: &Asker) -> Result<Vec<Foreseen>> {
-        let opened = self.open(ask, asker, "foresee".into(), Delivery::Whole, self.given()).await?;
-        let call = Call::new(self, ask, &opened, Audience::Nobody);
-        let mut foreseen = Vec::new();
-        let passed_over = opened
-            .plan
-            .skipped
-            .iter()
-            .filter_map(|skipped| Some((self.roster.resolve(&skipped.model).ok()?, Some(skipped.warning()))));
-        let candidates = opened.plan.candidates.iter().cloned().map(|candidate| (candidate, None));
-        for (candidate, note) in passed_over.chain(candidates) {
-            let prospect = match call.fit(&opened.ctx, &candidate).await {
-                Ok(ready) => Ok(Prospect {
-                    estimate: Estimate::of(&call.request(&candidate, &ready), &candidate.card),
-                    images: accounts(&opened.pictures, &ready),
-                }),
-                Err(Stop::Fit(failure)) => Err(failure),
-                Err(Stop::Input(failure)) => return Err(failure),
-                Err(Stop::Backend(error) | Stop::Spoken(error)) => return Err(error.into()),
-            };
-            foreseen.push(Foreseen { model: candidate.name(), prospect, note });
-        }
-        Ok(foreseen)
-    }
-
-    /// Who would be asked in which order, why others would not, and what it would take. Nobody is asked, and no image is
-    /// made to fit.
-    ///
-    /// # Errors
-    /// The codes of bad input and of plans that nobody is left in.
-    pub async fn explain(&self, ask: &Ask, asker: &Asker, delivery: Delivery) -> Result<Explained> {
-        let Opened { plan, outline, .. } = self.open(ask, asker, "explain".into(), delivery, self.given()).await?;
-        let estimate =
-            |candidate: &Candidate| Estimate::from_outline(&outline.fitted(&candidate.card), &candidate.card);
-        let estimates = plan.candidates.iter().map(estimate).collect();
-        Ok(Explained { plan, estimates })
     }
 
     /// Everything that comes before asking somebody, but for what has been done already.
@@ -256,37 +232,12 @@ fn accounts(pictures: &[Picture], ready: &[Ready]) -> Vec<ImageAccount> {
     pictures.iter().zip(ready).map(|(picture, ready)| account(picture, ready)).collect()
 }
 
-/// A plan, and what each of its candidates would take, where that can be told.
-#[derive(Debug, Clone)]
-pub struct Explained {
-    pub plan: Plan,
-    pub estimates: Vec<Option<Estimate>>,
-}
-
-/// What asking one candidate would take.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Foreseen {
-    /// `provider/model`.
-    pub model: String,
-    pub prospect: Result<Prospect>,
-    /// Why it would not be asked as things are.
-    pub note: Option<String>,
-}
-
-/// What would be sent, and what it would cost at most.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Prospect {
-    /// Absent where nobody outside the vendor can tell.
-    pub estimate: Option<Estimate>,
-    pub images: Vec<ImageAccount>,
-}
-
 /// What a question has when it begins.
 #[derive(Debug, Clone)]
 struct Given {
     /// When its answer is worth nothing any more.
     deadline: Instant,
-    /// What was read of it before, for several models at once.
+    /// What was read of it before.
     read: Option<Read>,
 }
 

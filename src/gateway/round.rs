@@ -3,10 +3,12 @@
 //! Nobody answers in another's place, and all of them share one budget of time.
 
 use tokio::time::Instant;
+use vision_providers::price::MicroUsd;
+use vision_providers::request::CacheMode;
 use vision_providers::wire::Delivery;
 
 use super::{Ask, Asker, Gateway, Given, Read, wanted};
-use crate::failure::Result;
+use crate::failure::{Code, Failure, Result};
 use crate::reply::Reply;
 use crate::router::plan::Fallback;
 use crate::speech::Audience;
@@ -27,10 +29,14 @@ impl Gateway {
     /// The codes of bad input, names that nothing has among them.
     pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
         let deadline = Instant::now() + self.settings.total;
-        let asks =
-            models.iter().map(|model| Ask { model: Some(model.clone()), fallback: Fallback::Never, ..ask.clone() });
-        let asks: Vec<Ask> = asks.collect();
         let question = self.question(ask)?;
+        // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
+        let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
+        // What images are named by may be megabytes, and is not needed once they are open.
+        let images = vec![String::new(); ask.images.len()].into();
+        let bare = Ask { images, fallback: Fallback::Never, cache, ..ask.clone() };
+        let asks = models.iter().map(|model| Ask { model: Some(model.clone()), ..bare.clone() });
+        let asks: Vec<Ask> = asks.collect();
         for ask in &asks {
             self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
         }
@@ -45,6 +51,26 @@ impl Round<'_> {
     #[must_use]
     pub fn asks(&self) -> &[Ask] {
         &self.asks
+    }
+
+    /// What asking all of them costs at most, by estimates of one call each. Who cannot be asked at all costs nothing.
+    ///
+    /// # Errors
+    /// `BUDGET_EXCEEDED` naming the models whose cost nobody can tell beforehand.
+    pub fn most(&self) -> Result<MicroUsd> {
+        let (mut sum, mut unknown) = (MicroUsd::default(), Vec::new());
+        let Some(read) = &self.given.read else { return Ok(sum) };
+        for ask in &self.asks {
+            match self.gateway.most(ask, self.asker, read) {
+                Some(most) => sum.0 = sum.0.saturating_add(most.0),
+                None => unknown.extend(ask.model.as_deref()),
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(sum);
+        }
+        let message = format!("what {} costs is not known beforehand", unknown.join(", "));
+        Err(Failure::new(Code::BudgetExceeded, message).advise("leave these models out, or the limit on the cost"))
     }
 
     /// Asks one of them.

@@ -5,11 +5,25 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use tokio::task::yield_now;
 
 use crate::failure::{Code, Failure, Result};
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// A text of its own for another thread. Others get their turn in between, as many megabytes take milliseconds.
+pub(super) async fn copied(uri: &str) -> String {
+    const PIECE: usize = 256 << 10;
+    let (mut copy, mut rest) = (String::with_capacity(uri.len()), uri);
+    while !rest.is_empty() {
+        let (piece, left) = rest.split_at(rest.floor_char_boundary(PIECE));
+        copy.push_str(piece);
+        rest = left;
+        yield_now().await;
+    }
+    copy
+}
 
 /// Decodes what follows `data:`. Takes the standard and the URL-safe alphabet, padded or not, with white space.
 ///
@@ -70,6 +84,13 @@ mod tests {
         }
         assert_eq!(decode("x;base64,AAA", 100).as_deref(), Ok(&[0_u8, 0][..]));
         assert_eq!(decode("x;base64,AAA=", 100).as_deref(), Ok(&[0_u8, 0][..]));
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_the_same_wherever_it_is_cut() {
+        for text in [String::new(), "abc".into(), "é".repeat(300_000), format!("x{}", "🙂".repeat(200_000))] {
+            assert_eq!(copied(&text).await, text);
+        }
     }
 
     #[test]

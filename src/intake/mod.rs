@@ -13,6 +13,7 @@ pub mod fit;
 mod latest;
 mod lookalike;
 pub mod path;
+mod picture;
 mod sniff;
 pub mod source;
 pub mod spelling;
@@ -28,15 +29,16 @@ use image::ImageFormat;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, timeout_at};
 use vision_providers::document::Document;
-use vision_providers::request::{Caller, Part};
+use vision_providers::request::Caller;
 
+pub use self::picture::{FORMATS, Picture, Ready};
 use crate::failure::{Code, Failure, Result};
 use crate::intake::attachment::Ways;
 use crate::intake::clipboard::Clipboard;
-use crate::intake::decode::Header;
 use crate::intake::fetch::{Fetcher, Networks};
-use crate::intake::fit::{Fitted, Region, Wish};
+use crate::intake::fit::Wish;
 use crate::intake::path::{PathPolicy, Paths, Root};
+use crate::intake::picture::Content;
 use crate::intake::sniff::Sniffed;
 use crate::intake::source::Source;
 use crate::intake::spelling::Machine;
@@ -107,130 +109,6 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// An image or document that was opened: its bytes are here and its header is sound. Pixels are still encoded.
-#[derive(Debug, Clone)]
-pub struct Picture {
-    source: &'static str,
-    bytes: Bytes,
-    content: Content,
-    /// What a caller should know of where it came from.
-    notes: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-enum Content {
-    Image(Arc<Header>),
-    /// Nothing here looks inside: its pages are the vendor's to read.
-    Document,
-}
-
-/// The formats that pictures have.
-pub const FORMATS: [&str; 7] = ["jpeg", "png", "webp", "gif", "tiff", "bmp", "pdf"];
-
-/// A picture as it will be sent.
-#[derive(Debug, Clone)]
-pub enum Ready {
-    Image(Fitted),
-    Document(Document),
-}
-
-impl Ready {
-    /// The piece of a conversation that shows it.
-    #[must_use]
-    pub fn part(&self) -> Part {
-        match self {
-            Self::Image(fitted) => Part::Image(fitted.image.clone()),
-            Self::Document(document) => Part::Document(document.clone()),
-        }
-    }
-}
-
-impl Picture {
-    /// The kind of source: `path`, `url`, `data`, `stdin`, `clipboard` or `latest`.
-    #[must_use]
-    pub fn source(&self) -> &'static str {
-        self.source
-    }
-
-    /// The format of the original, in lower case.
-    #[must_use]
-    pub fn format(&self) -> &'static str {
-        let Content::Image(header) = &self.content else { return "pdf" };
-        match header.format {
-            ImageFormat::Jpeg => "jpeg",
-            ImageFormat::Png => "png",
-            ImageFormat::WebP => "webp",
-            ImageFormat::Gif => "gif",
-            ImageFormat::Tiff => "tiff",
-            _ => "bmp",
-        }
-    }
-
-    /// Width and height in pixels, as the picture is meant to be seen; documents have none.
-    #[must_use]
-    pub fn size(&self) -> Option<(u32, u32)> {
-        match &self.content {
-            Content::Image(header) => Some((header.width, header.height)),
-            Content::Document => None,
-        }
-    }
-
-    /// Width and height in pixels of what a model is shown of it, before it is made to fit.
-    #[must_use]
-    pub fn shown(&self, region: Option<&Region>) -> Option<(u32, u32)> {
-        let (width, height) = self.size()?;
-        Some(region.map_or((width, height), |region| region.size_in(width, height)))
-    }
-
-    /// A number that is the same for the same file, whatever it is called.
-    #[must_use]
-    pub fn mark(&self) -> u64 {
-        const HEAD: usize = 32 << 10;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.bytes.len().to_le_bytes());
-        hasher.update(self.bytes.get(..HEAD).unwrap_or(&self.bytes));
-        hasher.finalize().as_bytes().iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
-    }
-
-    /// Encoded bytes of the original.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// The file as it came.
-    #[must_use]
-    pub fn encoded(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// What a caller should know about the file although it can be used.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.notes.clone();
-        let Content::Image(header) = &self.content else { return warnings };
-        if !header.container.whole {
-            warnings.push("the image file is cut short: parts of the picture are missing".into());
-        }
-        if header.container.animated {
-            warnings.push("the file holds more than one picture: only the first frame or page was looked at".into());
-        }
-        warnings
-    }
-
-    fn is_whole(&self) -> bool {
-        match &self.content {
-            Content::Image(header) => header.container.whole,
-            Content::Document => true,
-        }
-    }
-
-    fn noting(mut self, note: String) -> Self {
-        self.notes.push(note);
-        self
-    }
-}
-
 /// Opens and fits images.
 #[derive(Debug)]
 pub struct Intake {
@@ -287,6 +165,7 @@ impl Intake {
         let bytes = match source {
             Source::Url(url) => self.fetcher.fetch(url, deadline).await?,
             Source::Data(uri) => {
+                let uri = data_uri::copied(uri).await;
                 let cost = uri.len() as u64;
                 self.workers.run(deadline, cost, move || data_uri::decode(&uri, largest).map(Bytes::from)).await?
             }

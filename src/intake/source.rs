@@ -8,12 +8,12 @@ use crate::failure::{Code, Failure, Result};
 
 /// Where an image is said to be. Nothing has been opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum Source<'a> {
     /// A path of this machine, as written.
     Path(String),
     Url(Url),
-    /// The part of a data URI behind `data:`, whole.
-    Data(String),
+    /// The part of a data URI behind `data:`, whole, where it stands: it may have many megabytes.
+    Data(&'a str),
     Stdin,
     /// The handle of an image that was sent ahead.
     Upload(String),
@@ -23,13 +23,13 @@ pub enum Source {
     Latest(usize),
 }
 
-impl Source {
+impl<'a> Source<'a> {
     /// Tells a source by its spelling. Forgives what people and models wrap around paths. A file that is called
     /// `clipboard` or `latest` is named by `./clipboard`, as one that is called `-` is by `./-`.
     ///
     /// # Errors
     /// `INVALID_INPUT` when the text cannot name an image.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &'a str) -> Result<Self> {
         let text = unwrapped(text);
         if text.is_empty() {
             return Err(Failure::invalid("reading the image argument: it is empty")
@@ -53,7 +53,7 @@ impl Source {
             return rank.map(Self::Latest);
         }
         match scheme(text).as_deref() {
-            Some("data") => Ok(Self::Data(text[5..].to_owned())),
+            Some("data") => Ok(Self::Data(&text[5..])),
             Some("file") => file_path(text).and_then(path),
             Some("http" | "https") => parse_url(text).map(Self::Url),
             Some(scheme) => {
@@ -79,7 +79,7 @@ impl Source {
     }
 }
 
-fn path(text: String) -> Result<Source> {
+fn path(text: String) -> Result<Source<'static>> {
     const LONGEST: usize = 8 << 10;
     if text.len() > LONGEST {
         let message = format!("reading the image argument: {} bytes are too long for a path", text.len());
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn sources_are_told_by_their_spelling() {
         let path = |text: &str| Source::Path(text.into());
-        let check = |text: &str, expected: Source| assert_eq!(Source::parse(text), Ok(expected), "{text}");
+        let check = |text: &str, expected: Source<'_>| assert_eq!(Source::parse(text), Ok(expected), "{text}");
         check("-", Source::Stdin);
         check("a b.png", path("a b.png"));
         check("  \"/tmp/a b.png\" ", path("/tmp/a b.png"));
@@ -187,7 +187,7 @@ mod tests {
         check("./latest", path("./latest"));
         check("latest: final.png", path("latest: final.png"));
         check("latest.png", path("latest.png"));
-        check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA".into()));
+        check("DATA:image/png;base64,AAAA", Source::Data("image/png;base64,AAAA"));
         #[cfg(unix)]
         check("file:///C:/a%20b.png", path("C:/a b.png"));
         check("HTTPS://Example.org/a.png", Source::Url("https://example.org/a.png".parse().expect("a URL")));

@@ -181,6 +181,14 @@ impl Roster {
         self.sorted(wanted, &choice, turn)
     }
 
+    /// The plan that a request would have, without taking its turn where models take turns.
+    ///
+    /// # Errors
+    /// As [`Self::plan`].
+    pub fn outlook(&self, wanted: &Wanted<'_>) -> Result<Plan> {
+        self.sorted(wanted, &self.choice(wanted), 0)
+    }
+
     fn sorted(&self, wanted: &Wanted<'_>, choice: &Choice<'_>, turn: usize) -> Result<Plan> {
         let mut plan = Plan {
             requested: String::new(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use rapidfuzz::distance::damerau_levenshtein;
 use vision_providers::model::ModelCard;
 use vision_providers::provider::Provider;
 use vision_providers::request::ModelId;
@@ -165,8 +166,11 @@ impl Roster {
         let own = self.aliases.keys().chain(self.backends.keys()).map(String::as_str);
         let known: Vec<&str> = own.chain(self.rule_names()).collect();
         let head = name.split('/').next().unwrap_or(name);
-        let near =
-            known.iter().filter(|known| strsim::damerau_levenshtein(known, head) <= 2).copied().collect::<Vec<_>>();
+        let near = known
+            .iter()
+            .filter(|known| damerau_levenshtein::distance(known.chars(), head.chars()) <= 2)
+            .copied()
+            .collect::<Vec<_>>();
         let advice = if near.is_empty() {
             format!("name a model as provider/model, provider or alias; known are {}", known.join(", "))
         } else {

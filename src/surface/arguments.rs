@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use vision_providers::price::MicroUsd;
 use vision_providers::request::{CacheMode, Detail, Sampling};
 
 use super::conversation;
@@ -46,9 +47,12 @@ pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
     if expected.as_ref().is_some_and(|text| text.len() > LARGEST_JSON) {
         return Err(Failure::invalid(format!("`expected` is longer than {LARGEST_JSON} bytes")));
     }
+    let max_cost = arguments.dollars("max_cost_usd")?;
     let ask = arguments.question()?;
-    arguments.must_be_empty("image, more_images, prompt, task, models, expected, schema, detail, region and cache")?;
-    Ok(Comparing { ask, models, expected })
+    arguments.must_be_empty(
+        "image, more_images, prompt, task, models, expected, max_cost_usd, schema, detail, region, max_output_tokens and cache",
+    )?;
+    Ok(Comparing { ask, models, expected, max_cost })
 }
 
 /// What `analyze_batch` is asked: one question per item, with what was said for all where an item says nothing.
@@ -68,7 +72,7 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
     // It may be large, and is the same for all.
     let schema = arguments.schema()?;
     let for_all = arguments.named;
-    if serde_json::to_string(&for_all).is_ok_and(|text| text.len() > LARGEST_FOR_ALL) {
+    if for_all.values().map(size).sum::<usize>() > LARGEST_FOR_ALL {
         let message = format!("what is said for all items has more than {} KiB", LARGEST_FOR_ALL >> 10);
         return Err(Failure::invalid(message).advise("name images in `items`, and say less for all of them"));
     }
@@ -96,6 +100,16 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
     asks.collect()
 }
 
+/// About how many bytes a value has, told without writing it.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| 1 + size(item)).sum(),
+        Value::Object(members) => members.iter().map(|(name, value)| 1 + name.len() + size(value)).sum(),
+        _ => 1,
+    }
+}
+
 /// What `vision_chat` is asked.
 ///
 /// # Errors
@@ -103,7 +117,7 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
 pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
     let mut arguments = Arguments::new(arguments);
     let messages = arguments.take(&["messages"]).map(|(_, messages)| messages).unwrap_or_default();
-    let heard = conversation::read(&messages)?;
+    let heard = conversation::read(messages)?;
     let ask = Ask {
         conversation: heard.turns,
         system: heard.system,
@@ -113,6 +127,7 @@ pub(super) fn chat(arguments: Map<String, Value>) -> Result<Ask> {
         detail: arguments.detail()?.unwrap_or(heard.detail),
         sampling: arguments.sampling()?,
         cache: arguments.cache()?,
+        notes: heard.notes,
         ..Ask::default()
     };
     arguments.must_be_empty(
@@ -154,7 +169,7 @@ impl Arguments {
 
     /// The images, under whatever names they come. One that a chat program uploaded comes as an object and takes the place
     /// of whatever its model wrote for it.
-    fn images(&mut self) -> Result<Vec<String>> {
+    fn images(&mut self) -> Result<Arc<[String]>> {
         let mut first = Vec::new();
         for name in IMAGE {
             for image in self.texts(&[name])? {
@@ -174,7 +189,7 @@ impl Arguments {
         };
         let first = uploaded.map_or(first, |uploaded| vec![uploaded]);
         let (images, more) = (self.texts(&["images"])?, self.texts(&["more_images"])?);
-        Ok([first, images, more].concat())
+        Ok(first.into_iter().chain(images).chain(more).collect())
     }
 
     fn fallback(&mut self) -> Result<Fallback> {
@@ -206,6 +221,12 @@ impl Arguments {
         let Some((name, value)) = self.take(&[name]) else { return Ok(None) };
         let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite());
         number.map(Some).ok_or_else(|| Failure::invalid(format!("`{name}` must be a number")))
+    }
+
+    fn dollars(&mut self, name: &str) -> Result<Option<MicroUsd>> {
+        let Some(dollars) = self.number(name)? else { return Ok(None) };
+        let wrong = || Failure::invalid(format!("`{name}` must be an amount of US dollars, 0 or more"));
+        MicroUsd::from_dollars(dollars).map(Some).ok_or_else(wrong)
     }
 
     fn seed(&mut self) -> Result<Option<i64>> {
@@ -240,7 +261,9 @@ impl Arguments {
             None => Ok(Vec::new()),
             Some((_, Value::String(text))) => Ok(vec![text]),
             Some((name, Value::Array(items))) => {
-                items.into_iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(|| wrong(&name))).collect()
+                // Moved and not copied: they may be images.
+                let text = |item| if let Value::String(text) = item { Some(text) } else { None };
+                items.into_iter().map(|item| text(item).ok_or_else(|| wrong(&name))).collect()
             }
             Some((name, _)) => Err(wrong(&name)),
         }
@@ -323,14 +346,29 @@ mod tests {
             ("url", "query"),
         ] {
             let ask = read(json!({image: "/a.png", prompt: "what?"})).expect("read");
-            assert_eq!((ask.images, ask.prompt.as_deref()), (vec!["/a.png".to_owned()], Some("what?")));
+            assert_eq!((&*ask.images, ask.prompt.as_deref()), (&["/a.png".to_owned()][..], Some("what?")));
         }
         let ask = read(json!({"images": ["/a.png", "/b.png"]})).expect("read");
-        assert_eq!(ask.images, ["/a.png", "/b.png"]);
+        assert_eq!(*ask.images, ["/a.png", "/b.png"]);
         let ask = read(json!({"image": "/a.png", "more_images": "/b.png", "prompt": "", "model": null})).expect("read");
         assert_eq!((ask.images.len(), ask.prompt, ask.model), (2, None, None));
         let ask = read(json!({"image": "/a.png", "image_url": "/b.png", "path": "/a.png", "images": ["/c.png"]}));
-        assert_eq!(ask.expect("read").images, ["/a.png", "/b.png", "/c.png"], "none is lost, and none comes twice");
+        assert_eq!(*ask.expect("read").images, ["/a.png", "/b.png", "/c.png"], "none is lost, and none comes twice");
+    }
+
+    #[test]
+    fn images_are_moved_and_not_copied() {
+        let image = format!("data:image/png;base64,{}", "A".repeat(1000));
+        for name in ["image", "images", "more_images", "path"] {
+            for is_listed in [false, true] {
+                let image = image.clone();
+                let there = image.as_ptr();
+                let value = if is_listed { Value::Array(vec![Value::String(image)]) } else { Value::String(image) };
+                let ask = ask(Map::from_iter([(name.to_owned(), value)])).expect("read");
+                assert_eq!(ask.images[0].as_ptr(), there, "{name}");
+                assert_eq!(ask.clone().images[0].as_ptr(), there, "{name}: clones share it");
+            }
+        }
     }
 
     #[test]

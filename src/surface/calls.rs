@@ -122,10 +122,13 @@ fn answered(reply: &Reply) -> Answered {
 
 /// What became of one model or item among several.
 fn outcome(outcome: &Result<Reply>) -> Map<String, Value> {
-    let value = match outcome {
+    let mut value = match outcome {
         Ok(reply) => answer::whole(reply),
         Err(failure) => answer::error(failure),
     };
+    if let Some(spent) = outcome.as_ref().err().and_then(|failure| failure.spent) {
+        value["cost_usd"] = json!(spent.cost.dollars());
+    }
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
@@ -190,6 +193,9 @@ pub(super) fn compared(comparison: &Comparison) -> Answered {
     });
     if let Some(mean) = comparison.mean_agreement() {
         value["agreement"]["mean"] = json!(rounded(mean));
+    }
+    if let Some(value) = value.as_object_mut() {
+        value.extend(cost(comparison.answers.iter().map(|answered| &answered.outcome)));
     }
     Answered { text: comparison_text(comparison), answer: value }
 }
@@ -256,18 +262,30 @@ pub(super) fn item(index: usize, its_outcome: &Result<Reply>) -> Value {
 
 /// How many items came to what, and what they cost as far as that is known.
 pub(super) fn summary<'a>(outcomes: impl Iterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
-    let (mut succeeded, mut failed, mut cost) = (0, 0, MicroUsd::default());
+    let outcomes: Vec<_> = outcomes.collect();
+    let succeeded = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    let figures = [("succeeded", json!(succeeded)), ("failed", json!(outcomes.len() - succeeded))];
+    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(cost(outcomes)).collect()
+}
+
+/// What these cost together as far as that is known, and whether a part of it is a guess.
+fn cost<'a>(outcomes: impl IntoIterator<Item = &'a Result<Reply>>) -> Map<String, Value> {
+    let (mut sum, mut is_estimate) = (MicroUsd::default(), false);
     for outcome in outcomes {
-        match outcome {
-            Ok(reply) => {
-                succeeded += 1;
-                cost.0 += reply.cost.unwrap_or_default().0;
-            }
-            Err(_) => failed += 1,
-        }
+        let (cost, guessed) = match outcome {
+            Ok(reply) => (reply.cost, false),
+            Err(failure) => (failure.spent.map(|it| it.cost), failure.spent.is_some_and(|it| it.is_estimate)),
+        };
+        sum.0 = sum.0.saturating_add(cost.unwrap_or_default().0);
+        is_estimate |= guessed;
     }
-    let figures = [("succeeded", json!(succeeded)), ("failed", json!(failed)), ("cost_usd", json!(cost.dollars()))];
-    figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut figures = Map::from_iter([("cost_usd".to_owned(), json!(sum.dollars()))]);
+    if is_estimate {
+        let warning =
+            "a part of the cost is an estimate: calls were cut off for want of time, and their vendors may bill them";
+        figures.insert("warnings".into(), json!([warning]));
+    }
+    figures
 }
 
 /// Thousandths are as much as such figures say.

@@ -16,7 +16,7 @@ use crate::live::Live;
 use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, completions, credentials, init, manual, mcp, models, prices, route};
+use crate::surface::{analyze, batch, completions, credentials, init, manual, mcp, models, prices, route};
 use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -40,6 +40,8 @@ pub struct Cli {
 enum Command {
     /// Ask one question about one or more images
     Analyze(Box<analyze::Args>),
+    /// Ask about many images: files, folders, patterns, or a manifest
+    Batch(Box<batch::Args>),
     /// Say who would be asked, in which order and why, without asking anybody
     Route(Box<route::Args>),
     /// List providers and models: abilities, limits, prices, whether the key is there
@@ -131,6 +133,7 @@ async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
     let gateway = &running.gateway;
     let code = match cli.command {
         Command::Analyze(args) => analyze::run(gateway, *args, cli.quiet).await,
+        Command::Batch(args) => batch::run(gateway, *args, cli.quiet).await,
         Command::Route(args) => route::run(gateway, *args).await,
         Command::Models { json } => show_models(gateway, json),
         Command::Prices { file } => prices::run(gateway, &file),
@@ -150,6 +153,7 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Analyze(args) => args.json,
+        Command::Batch(args) => args.json,
         Command::Route(args) => args.json,
         Command::Models { json } | Command::Check { json, .. } => *json,
         _ => false,

@@ -14,23 +14,35 @@ pub(super) struct Heard {
     pub(super) turns: Vec<Turn>,
     /// The closest look that any image asks for.
     pub(super) detail: Detail,
+    /// What a caller should know of how it was read.
+    pub(super) notes: Vec<String>,
 }
 
-/// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row.
+const MOVED: &str = "messages of the system stand in the middle of the conversation: they were moved to its beginning";
+
+/// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row; what the system says
+/// comes first, because most vendors take it nowhere else.
 ///
 /// # Errors
 /// `INVALID_INPUT` naming the message and what cannot be understood of it.
-pub(super) fn read(messages: &Value) -> Result<Heard> {
+pub(super) fn read(messages: Value) -> Result<Heard> {
     let wrong = || Failure::invalid("`messages` must be an array of messages with `role` and `content`");
-    let messages = messages.as_array().filter(|messages| !messages.is_empty()).ok_or_else(wrong)?;
+    let Value::Array(messages) = messages else { return Err(wrong()) };
+    if messages.is_empty() {
+        return Err(wrong());
+    }
     let mut system = Vec::new();
     let mut turns: Vec<Turn> = Vec::new();
     let mut details = Vec::new();
-    for (index, message) in messages.iter().enumerate() {
+    let mut notes = Vec::new();
+    for (index, mut message) in messages.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        let said = content(&message["content"], &place, &mut details)?;
+        let said = content(member(&mut message, "content"), &place, &mut details)?;
         let role = match message["role"].as_str() {
             Some("system" | "developer") => {
+                if !turns.is_empty() && notes.is_empty() {
+                    notes.push(MOVED.to_owned());
+                }
                 system.push(words(&said, &place)?);
                 continue;
             }
@@ -48,7 +60,7 @@ pub(super) fn read(messages: &Value) -> Result<Heard> {
         return Err(Failure::invalid("the conversation has no message of the user"));
     }
     let system = Some(system.join("\n\n")).filter(|text| !text.trim().is_empty());
-    Ok(Heard { system, turns, detail: closest(&details) })
+    Ok(Heard { system, turns, detail: closest(&details), notes })
 }
 
 fn role_unknown(place: &str, role: &str) -> Failure {
@@ -71,32 +83,35 @@ fn closest(details: &[Detail]) -> Detail {
     if all_low { Detail::Low } else { Detail::Auto }
 }
 
-fn content(content: &Value, place: &str, details: &mut Vec<Detail>) -> Result<Vec<Said>> {
+fn content(content: Value, place: &str, details: &mut Vec<Detail>) -> Result<Vec<Said>> {
     match content {
-        Value::String(text) => Ok(vec![Said::Text(text.clone())]),
+        Value::String(text) => Ok(vec![Said::Text(text)]),
         Value::Array(parts) if !parts.is_empty() => {
-            parts.iter().enumerate().map(|(at, it)| part(it, &format!("{place}.content[{at}]"), details)).collect()
+            let parts = parts.into_iter().enumerate();
+            parts.map(|(at, it)| part(it, &format!("{place}.content[{at}]"), details)).collect()
         }
         _ => Err(Failure::invalid(format!("`{place}.content` must be text or an array of parts"))),
     }
 }
 
-fn part(part: &Value, place: &str, details: &mut Vec<Detail>) -> Result<Said> {
+fn part(mut part: Value, place: &str, details: &mut Vec<Detail>) -> Result<Said> {
     let missing = |name: &str| Failure::invalid(format!("`{place}.{name}` must be a string"));
     match part["type"].as_str() {
         Some("text" | "input_text" | "output_text") => {
-            part["text"].as_str().map(|text| Said::Text(text.to_owned())).ok_or_else(|| missing("text"))
+            text(member(&mut part, "text")).map(Said::Text).ok_or_else(|| missing("text"))
         }
         Some("image_url" | "input_image") => {
-            let image = &part["image_url"];
+            let image = member(&mut part, "image_url");
             let detail = image["detail"].as_str().or_else(|| part["detail"].as_str());
             details.push(look(detail, place)?);
             picture(image, "url").ok_or_else(|| missing("image_url"))
         }
-        Some("document_url") => picture(&part["document_url"], "url").ok_or_else(|| missing("document_url")),
+        Some("document_url") => {
+            picture(member(&mut part, "document_url"), "url").ok_or_else(|| missing("document_url"))
+        }
         // How OpenAI's clients send a PDF.
         Some("file" | "input_file") => {
-            let file = if part["file"].is_object() { &part["file"] } else { part };
+            let file = if part["file"].is_object() { member(&mut part, "file") } else { part };
             picture(file, "file_data").ok_or_else(|| {
                 let failure = Failure::invalid(format!("`{place}` names no `file_data`"));
                 failure.advise("give the file as a data URI; ids of files at a vendor mean nothing here")
@@ -111,10 +126,19 @@ fn part(part: &Value, place: &str, details: &mut Vec<Detail>) -> Result<Said> {
     }
 }
 
+/// Takes a member out of an object. It may be an image of many megabytes, which is not copied.
+fn member(object: &mut Value, name: &str) -> Value {
+    object.get_mut(name).map(Value::take).unwrap_or_default()
+}
+
+fn text(value: Value) -> Option<String> {
+    if let Value::String(text) = value { Some(text) } else { None }
+}
+
 /// An image or document, as a string or in an object.
-fn picture(value: &Value, member: &str) -> Option<Said> {
-    let named = value.as_str().or_else(|| value[member].as_str())?;
-    Some(Said::Picture(named.to_owned()))
+fn picture(mut value: Value, name: &str) -> Option<Said> {
+    let named = if value.is_object() { member(&mut value, name) } else { value };
+    text(named).map(Said::Picture)
 }
 
 fn look(detail: Option<&str>, place: &str) -> Result<Detail> {
@@ -147,7 +171,7 @@ mod tests {
 
     #[test]
     fn content_is_read_in_every_form_that_programs_write() {
-        let heard = read(&json!([
+        let heard = read(json!([
             {"role": "system", "content": "Be brief."},
             {"role": "developer", "content": [{"type": "text", "text": "Be kind."}]},
             {"role": "user", "content": "Look:"},
@@ -161,6 +185,7 @@ mod tests {
         ]));
         let heard = heard.expect("read");
         assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe kind."));
+        assert_eq!(heard.notes, [""; 0]);
         assert_eq!(heard.detail, Detail::High);
         let text = |text: &str| Said::Text(text.into());
         let picture = |named: &str| Said::Picture(named.into());
@@ -174,9 +199,28 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_says_later_is_moved_and_that_is_said() {
+        let user = json!({"role": "user", "content": "x"});
+        let system = json!({"role": "system", "content": "Be brief."});
+        let heard = read(json!([system, user, system, user, system])).expect("read");
+        assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe brief.\n\nBe brief."));
+        assert_eq!((heard.turns.len(), heard.notes), (1, vec![MOVED.to_owned()]));
+    }
+
+    #[test]
+    fn images_are_moved_and_not_copied() {
+        let image = "data:image/png;base64,AAAA".to_owned();
+        let there = image.as_ptr();
+        let mut messages = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": null}}]}]);
+        messages[0]["content"][0]["image_url"]["url"] = Value::String(image);
+        let heard = read(messages).expect("read");
+        assert!(matches!(&heard.turns[0].said[0], Said::Picture(named) if named.as_ptr() == there), "{heard:?}");
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_named() {
         let check = |messages: Value, expected: &str| {
-            let message = read(&messages).expect_err(expected).message;
+            let message = read(messages).expect_err(expected).message;
             assert!(message.contains(expected), "{message}");
         };
         check(json!([]), "`messages` must be an array");

@@ -10,6 +10,7 @@ use crate::live::Live;
 mod analyze;
 pub mod answer;
 mod arguments;
+mod batch;
 pub mod calls;
 pub mod cli;
 mod completions;
@@ -22,6 +23,7 @@ mod manual;
 pub mod mcp;
 mod models;
 mod prices;
+mod progress;
 mod question;
 mod route;
 

@@ -14,11 +14,38 @@ use crate::router::plan::Fallback;
 use crate::surface::answer;
 use crate::surface::cli::{print_json, tell};
 
+/// One question to one model.
 #[derive(Debug, clap::Args)]
 pub(super) struct QuestionArgs {
+    #[command(flatten)]
+    images: ImageArgs,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    asked: AskedArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ImageArgs {
     /// A path, file:// URI, https:// URL, data: URI, clipboard, latest, or - for standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
+}
+
+/// Who is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct ChoiceArgs {
+    /// A provider, provider/model or alias
+    #[arg(short, long)]
+    model: Option<String>,
+    /// Whether somebody else may answer when the chosen model cannot
+    #[arg(long, value_enum, default_value_t = FallbackArg::Auto)]
+    fallback: FallbackArg,
+}
+
+/// What is asked, whoever is asked and about whatever.
+#[derive(Debug, clap::Args)]
+pub(super) struct AskedArgs {
     /// The question
     #[arg(short, long)]
     prompt: Option<String>,
@@ -28,12 +55,6 @@ pub(super) struct QuestionArgs {
     /// A file with the JSON schema that the answer must follow
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
-    /// A provider, provider/model or alias
-    #[arg(short, long)]
-    model: Option<String>,
-    /// Whether somebody else may answer when the chosen model cannot
-    #[arg(long, value_enum, default_value_t = FallbackArg::Auto)]
-    fallback: FallbackArg,
     /// Ask only models that say where the text stands
     #[arg(long)]
     boxes: bool,
@@ -96,6 +117,34 @@ impl QuestionArgs {
     /// # Errors
     /// `INVALID_INPUT` when a file or a number cannot be used.
     pub(super) fn ask(self) -> Result<Ask, Failure> {
+        Ok(self.images.of(self.choice.of(self.asked.ask()?)))
+    }
+}
+
+impl ImageArgs {
+    /// The question, about these images.
+    pub(super) fn of(self, ask: Ask) -> Ask {
+        Ask { images: self.images.into(), ..ask }
+    }
+}
+
+impl ChoiceArgs {
+    /// The question, to whoever was chosen.
+    pub(super) fn of(self, ask: Ask) -> Ask {
+        let fallback = match self.fallback {
+            FallbackArg::Auto => Fallback::Auto,
+            FallbackArg::None => Fallback::Never,
+        };
+        Ask { model: self.model, fallback, ..ask }
+    }
+}
+
+impl AskedArgs {
+    /// What is asked, about nothing yet.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` when a file or a number cannot be used.
+    pub(super) fn ask(self) -> Result<Ask, Failure> {
         let args = self;
         let schema = args.schema.map(|file| read_schema(&file)).transpose()?;
         let region = args.region.map(|edges| {
@@ -106,16 +155,9 @@ impl QuestionArgs {
                 .and_then(Region::new)
         });
         Ok(Ask {
-            images: args.images,
             prompt: args.prompt,
-            conversation: Vec::new(),
             task: args.task,
             schema,
-            model: args.model,
-            fallback: match args.fallback {
-                FallbackArg::Auto => Fallback::Auto,
-                FallbackArg::None => Fallback::Never,
-            },
             boxes: args.boxes,
             detail: match args.detail {
                 DetailArg::Auto => Detail::Auto,
@@ -141,6 +183,7 @@ impl QuestionArgs {
                 CacheArg::Refresh => CacheMode::Refresh,
                 CacheArg::Bypass => CacheMode::Bypass,
             }),
+            ..Ask::default()
         })
     }
 }

@@ -79,9 +79,19 @@ await check("three models answer side by side; one fails, and differences are ma
   assert.deepEqual(await column(page, "other").locator("mark").allInnerTexts(), ["five", "25.47"]);
   assert.deepEqual(await column(page, "steady").locator("mark").allInnerTexts(), ["four", "25.41"]);
   assert.equal(await page.locator("#announcement").innerText(), "2 of 3 models answered, 1 failed.");
+  assert.match(await page.locator("#agreement").innerText(), /\$0\.00109 together/);
   await page.uncheck("#mark");
   assert.equal(await page.locator("mark").count(), 0);
   await page.check("#mark");
+});
+
+await check("nobody is asked when all together may cost more than was said", async () => {
+  const before = (await log()).asked.length;
+  await page.fill("#max-cost", "0.000001");
+  await page.click("#ask");
+  await page.locator("#answers-error").getByText("BUDGET_EXCEEDED").waitFor();
+  assert.equal((await log()).asked.length, before);
+  await page.fill("#max-cost", "");
 });
 
 await check("data is shown member by member, and what is contested is marked", async () => {

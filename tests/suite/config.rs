@@ -64,6 +64,14 @@ async fn unknown_keys_and_wrong_names_are_reported_in_one_run() {
 }
 
 #[tokio::test]
+async fn comparisons_have_room_for_two_to_thirty_two_models() {
+    for (most, is_fault) in [(1, true), (2, false), (32, false), (33, true)] {
+        let found = faults(&format!("[compare]\nmax_models = {most}\n"));
+        assert_eq!(found.iter().any(|fault| fault.key == "compare.max_models"), is_fault, "{most}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_replaces_a_key_and_another_kind_replaces_the_provider() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("key"), "from-a-file\n").expect("a file");

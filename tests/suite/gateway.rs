@@ -17,7 +17,7 @@ use visiongate::surface::answer;
 use super::{PATIENCE, completion, described, example, gateway, pixtral_at};
 
 fn about(image: &str) -> Ask {
-    Ask { images: vec![example(image)], ..Ask::default() }
+    Ask { images: vec![example(image)].into(), ..Ask::default() }
 }
 
 fn asked(prompt: &str) -> Ask {
@@ -71,7 +71,7 @@ async fn the_second_identical_call_is_remembered_whatever_it_was_called() {
     let copy = folder.path().join("other name.png");
     std::fs::copy(example("receipt.png"), &copy).expect("a copy");
     ask(&gateway, &about("receipt.png")).await.expect("an answer");
-    let again = Ask { images: vec![copy.display().to_string()], ..Ask::default() };
+    let again = Ask { images: vec![copy.display().to_string()].into(), ..Ask::default() };
     let reply = ask(&gateway, &again).await.expect("an answer");
     assert!(reply.cached);
     assert_eq!(reply.cost.map(|cost| cost.0), Some(0));
@@ -307,12 +307,12 @@ async fn bad_questions_cost_nothing() {
     let (gateway, upstream) = behind([Play::json(200, &completion("fine"))], "").await;
     let bad = [
         Ask::default(),
-        Ask { images: vec!["missing.png".into()], ..Ask::default() },
+        Ask { images: vec!["missing.png".into()].into(), ..Ask::default() },
         Ask { task: Some("sing".into()), ..about("receipt.png") },
         Ask { task: Some("ask".into()), ..about("receipt.png") },
         Ask { schema: Some(Arc::new(json!({"type": "strnig"}))), ..about("receipt.png") },
         Ask { model: Some("nobody".into()), ..about("receipt.png") },
-        Ask { images: vec![example("receipt.png"); 9], prompt: Some("What?".into()), ..Ask::default() },
+        Ask { images: vec![example("receipt.png"); 9].into(), prompt: Some("What?".into()), ..Ask::default() },
         Ask { prompt: Some("x".repeat(200_000)), ..about("receipt.png") },
         Ask {
             sampling: vision_providers::request::Sampling { temperature: Some(-1.0), ..Default::default() },
@@ -340,7 +340,7 @@ async fn documents_go_to_models_that_read_them_and_past_those_that_do_not() {
     );
     let ask = Ask {
         prompt: Some("What is it?".into()),
-        images: vec![pdf.display().to_string()],
+        images: vec![pdf.display().to_string()].into(),
         cache: Some(CacheMode::Bypass),
         ..Ask::default()
     };
@@ -425,7 +425,7 @@ async fn documents_that_are_too_much_together_go_to_a_model_that_takes_more() {
     let config =
         format!("{}{more}", pixtral_at("http://127.0.0.1:9/v1")).replace("fallback = []", "fallback = [\"second\"]");
     let both = Ask {
-        images: vec![pdf.display().to_string(), pdf.display().to_string()],
+        images: vec![pdf.display().to_string(), pdf.display().to_string()].into(),
         prompt: Some("What are they?".into()),
         ..Ask::default()
     };

@@ -200,10 +200,41 @@ async fn messages_are_answered_whatever_a_client_accepts() {
             let message = if kind == "application/json" { answer.json() } else { answer.events().remove(0).1 };
             assert_eq!(message["result"]["tools"].as_array().map(Vec::len), Some(5), "{accept}: {message}");
         }
-        assert_eq!(
-            server.request("POST /mcp", &format!("{JSON}accept: image/png\r\n"), list().as_bytes()).await.status,
-            406
-        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refused_of_mcp_is_told_in_its_own_shape() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let (list, typed) = (list(), |headers: &str| format!("{JSON}{headers}"));
+        for (line, headers, body, status, code, ours) in [
+            ("GET /mcp", String::new(), "", 405, -32600, "INVALID_INPUT"),
+            ("GET /mcp", "accept: text/event-stream\r\n".to_owned(), "", 405, -32600, "INVALID_INPUT"),
+            ("DELETE /mcp", String::new(), "", 405, -32600, "INVALID_INPUT"),
+            ("PUT /mcp", typed(""), list.as_str(), 405, -32600, "INVALID_INPUT"),
+            ("POST /mcp", typed("accept: image/png\r\n"), &list, 406, -32600, "INVALID_INPUT"),
+            ("POST /mcp", "content-type: text/plain\r\n".to_owned(), &list, 415, -32600, "UNSUPPORTED_FORMAT"),
+            ("POST /mcp", String::new(), &list, 415, -32600, "UNSUPPORTED_FORMAT"),
+            ("POST /mcp", typed("content-encoding: gzip\r\n"), &list, 415, -32600, "UNSUPPORTED_FORMAT"),
+            ("POST /mcp", typed("mcp-protocol-version: 1999-01-01\r\n"), &list, 400, -32600, "INVALID_INPUT"),
+            ("POST /mcp", typed(""), "{\"jsonrpc\": ", 400, -32700, "INVALID_INPUT"),
+            ("POST /mcp", typed(""), "[]", 400, -32700, "INVALID_INPUT"),
+        ] {
+            let answer = server.request(line, &headers, body.as_bytes()).await;
+            let told = answer.json();
+            assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")), "{line}");
+            assert_eq!((&told["jsonrpc"], &told["id"]), (&json!("2.0"), &Value::Null), "{line} {headers}");
+            let error = &told["error"];
+            assert_eq!(
+                (&error["code"], &error["data"]["code"]),
+                (&json!(code), &json!(ours)),
+                "{line} {headers}: {told}"
+            );
+            assert!(error["message"].as_str().is_some_and(|message| message.len() > 10), "{told}");
+            assert_eq!(answer.header("allow"), (status == 405).then_some("POST"), "{line}: {answer:?}");
+        }
     })
     .await;
 }

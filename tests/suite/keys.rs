@@ -271,6 +271,27 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn images_that_are_sent_ahead_count_as_questions() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (alice, first) = caller("alice", "requests_per_minute = 20\n");
+        let (bob, second) = caller("bob", "requests_per_minute = 20\n");
+        let (upstream, server) = server_of(folder.path(), &[&first, &second]).await;
+        let image = example_bytes("qr.png");
+        for _ in 0..8 {
+            server.upload(&alice, &image).await;
+        }
+        let refused = server.request("POST /v1/images", &alice, &image).await;
+        assert_eq!((refused.status, refused.code().as_str()), (429, "RATE_LIMITED"));
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        assert_eq!(server.post_json("/v1/analyze", &alice, &question("What?")).await.code(), "RATE_LIMITED");
+        server.upload(&bob, &image).await;
+        assert_eq!(upstream.calls(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn callers_share_neither_answers_nor_uploads() {
     locally(async {
         let folder = tempfile::tempdir().expect("a folder");
@@ -314,6 +335,44 @@ async fn one_caller_who_asks_much_does_not_keep_others_waiting() {
         assert!(one == 200 && many.iter().all(|status| *status == 200), "{one} {many:?}");
         let place = upstream.received().iter().position(|received| received.body.to_string().contains("Bob's"));
         assert_eq!(place, Some(3), "the turn that was kept free is taken at once");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_caller_who_asks_much_does_not_fill_the_door_for_others() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ((alice, first), (bob, second)) = (caller("alice", ""), caller("bob", ""));
+        let upstream = Upstream::start([Play::decide(|received, _| {
+            let slow = received.body.to_string().contains("Alice's");
+            Play::json(200, &completion("Seen.")).after(Duration::from_secs(if slow { 3 } else { 0 }))
+        })])
+        .await;
+        let keys = format!("[server]\nmax_requests = 4\nqueue = 4\n{first}{second}");
+        let server = serving(folder.path(), &config(&upstream, &upstream, &keys)).await;
+        let ask = async |headers: &str, prompt: String| {
+            let answer = server.post_json("/v1/analyze", headers, &question(&prompt)).await;
+            (answer.status, answer.header("retry-after").map(str::to_owned))
+        };
+        let many = futures_util::future::join_all((0..12).map(|number| ask(&alice, format!("Alice's {number}"))));
+        let few = async {
+            while upstream.calls() < 3 {
+                sleep(Duration::from_millis(10)).await;
+            }
+            let began = Instant::now();
+            let mut answered = Vec::new();
+            for number in 0..3 {
+                answered.push(ask(&bob, format!("Bob's {number}")).await.0);
+            }
+            (answered, began.elapsed())
+        };
+        let (many, (few, took)) = tokio::join!(many, few);
+        assert_eq!(few, [200; 3]);
+        assert!(took < Duration::from_millis(2500), "while all of Alice's turns were taken: {took:?}");
+        let refused: Vec<_> = many.iter().filter(|(status, _)| *status != 200).collect();
+        assert_eq!(refused.len(), 6, "three turns and three places are hers: {many:?}");
+        assert!(refused.iter().all(|(status, wait)| *status == 503 && wait.as_deref() == Some("2")), "{many:?}");
     })
     .await;
 }

@@ -27,7 +27,7 @@ use super::{PATIENCE, described, example};
 
 /// A client on the other end of the pipes.
 pub(crate) struct Client {
-    child: Child,
+    pub(crate) child: Child,
     input: Option<ChildStdin>,
     output: Lines<BufReader<ChildStdout>>,
     _home: tempfile::TempDir,
@@ -58,10 +58,20 @@ impl Client {
     }
 
     async fn send_text(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    /// Sends a line, whatever it holds.
+    pub(crate) async fn send_bytes(&mut self, line: &[u8]) {
         let input = self.input.as_mut().expect("an open pipe");
-        input.write_all(text.as_bytes()).await.expect("it reads");
+        input.write_all(line).await.expect("it reads");
         input.write_all(b"\n").await.expect("it reads");
         input.flush().await.expect("it reads");
+    }
+
+    /// Its input, for whoever writes while somebody else reads.
+    pub(crate) fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("an open pipe")
     }
 
     /// The next message, whatever it is.

@@ -73,6 +73,22 @@ async fn a_chat_is_completed_whole() {
 }
 
 #[tokio::test]
+async fn what_the_system_says_in_the_middle_is_moved_with_a_warning() {
+    locally(async {
+        let (upstream, _folder, server) = server_of(says("A code."), "").await;
+        let mut body = question(&json!({}));
+        let system = json!({"role": "developer", "content": "Be brief."});
+        body["messages"].as_array_mut().expect("messages").push(system);
+        let answer = server.post_json(CHAT, "", &body).await;
+        let warning = answer.header("x-visiongate-warning").unwrap_or_default();
+        assert!(answer.status == 200 && warning.contains("moved to its beginning"), "{answer:?}");
+        assert!(answer.json()["visiongate"]["warnings"][0].as_str().is_some_and(|it| it == warning), "{answer:?}");
+        assert_eq!(upstream.received().remove(0).body["messages"][0]["content"], "Be brief.");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chat_is_completed_in_chunks() {
     locally(async {
         let (_upstream, _folder, server) = server_of(Play::events(spoken(&["A ", "code."])), "").await;
@@ -259,6 +275,33 @@ async fn a_vendors_troubles_are_told_apart_and_only_passing_ones_are_to_be_tried
         let answer = server.post_json(CHAT, "", &question(&json!({}))).await;
         assert_eq!(refused(&answer), error(502, "server_error", "upstream_auth"));
         assert_eq!(answer.header("x-should-retry"), Some("false"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_client_is_told_to_repeat_what_may_have_been_billed() {
+    locally(async {
+        let broken = || Play::json(500, &json!({"error": {"message": "broken"}}));
+        let gateway_timeout = || Play::json(504, &json!({"error": {"message": "upstream request timeout"}}));
+        for (first, second, status, again) in [
+            (broken(), None, 502, "true"),
+            (Play::Silence, None, 504, "false"),
+            (gateway_timeout(), None, 504, "false"),
+            (broken(), Some(Play::Silence), 502, "false"),
+            (Play::Silence, Some(broken()), 504, "false"),
+        ] {
+            let fallback = if second.is_some() { "fallback = [\"b\"]" } else { "fallback = []" };
+            let case = format!("{first:?}, then {second:?}");
+            let (first, second) = (Upstream::start([first]).await, Upstream::start(second).await);
+            let toml = config(&first, &second, "[deadline]\ntotal = \"2s\"\n[retry]\nattempts = 1\n");
+            let folder = tempfile::tempdir().expect("a folder");
+            let server = serving(folder.path(), &toml.replace("fallback = []", fallback)).await;
+            let answer = server.post_json(CHAT, "", &question(&json!({}))).await;
+            assert_eq!((answer.status, answer.header("x-should-retry")), (status, Some(again)), "{case}: {answer:?}");
+            // People may well ask again.
+            assert_eq!(answer.json()["visiongate"]["retryable"], true, "{case}: {}", answer.text());
+        }
     })
     .await;
 }

@@ -1,10 +1,10 @@
 //! REST with the real process on a real socket: every call as JSON, as a form and as events, and images sent ahead.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
 use vision_providers::testkit::{Play, Then, Upstream};
 
 use super::client::{Field, data_uri, example_bytes, is_silent, rest, spoken, until, uri};
@@ -29,23 +29,23 @@ pub(crate) async fn serving(folder: &Path, toml: &str) -> Server {
 }
 
 /// A server with two models at one address, and what else is said.
-async fn server_of(upstream: &Upstream, more: &str) -> (tempfile::TempDir, Server) {
+pub(crate) async fn server_of(upstream: &Upstream, more: &str) -> (tempfile::TempDir, Server) {
     let folder = tempfile::tempdir().expect("a folder");
     let server = serving(folder.path(), &config(upstream, upstream, more)).await;
     (folder, server)
 }
 
-fn says(text: &str) -> Play {
+pub(crate) fn says(text: &str) -> Play {
     Play::json(200, &completion(text))
 }
 
 /// A stream that says this and then hangs.
-fn begins(text: &str) -> Play {
+pub(crate) fn begins(text: &str) -> Play {
     let kind = vec![("content-type", "text/event-stream".to_owned())];
     Play::Pieces(kind, vec![spoken(&[text]).swap_remove(0)], Then::Hang)
 }
 
-const EVENTS: &str = "accept: text/event-stream\r\n";
+pub(crate) const EVENTS: &str = "accept: text/event-stream\r\n";
 
 #[tokio::test]
 async fn an_image_is_analyzed_as_json_with_the_whole_account() {
@@ -213,141 +213,25 @@ async fn who_fails_before_the_first_word_says_so_by_status_and_who_fails_later_b
 }
 
 #[tokio::test]
-async fn models_are_compared_whole_and_as_a_form() {
+async fn who_thinks_for_long_has_sent_headers_meanwhile_and_says_in_an_event_how_it_ended() {
     locally(async {
-        let upstream = Upstream::start([says("TOTAL 25.41")]).await;
-        let (_folder, server) = server_of(&upstream, "").await;
-        let asked = json!({"image": data_uri("receipt.png"), "prompt": "Total?", "models": ["a", "b"], "expected": "TOTAL 25.41"});
-        let answer = server.post_json("/v1/compare", "", &asked).await;
-        let compared = |value: &Value| {
-            assert_eq!((&value["answers"][0]["text"], &value["answers"][1]["score"]), (&json!("TOTAL 25.41"), &json!(1.0)), "{value}");
-            assert_eq!((&value["answers"][1]["model_requested"], &value["agreement"]["mean"]), (&json!("b"), &json!(1.0)));
+        let upstream = Upstream::start([says("Never.").after(PATIENCE)]).await;
+        let (_folder, server) = server_of(&upstream, "[deadline]\ntotal = \"7s\"\n").await;
+        let asked = json!({"image": data_uri("qr.png"), "prompt": "What is this?"}).to_string();
+        let messages = json!([{"role": "user", "content": "What is this?"}]);
+        let chat = json!({"model": "a", "stream": true, "messages": messages}).to_string();
+        let told = async |line: &str, headers: &str, body: &str| {
+            let began = Instant::now();
+            let mut stream = server.begin(line, headers, body.as_bytes()).await;
+            let head = until(&mut stream, "\r\n\r\n").await;
+            assert!(head.starts_with("HTTP/1.1 200") && head.contains("text/event-stream"), "{head}");
+            assert!((5..7).contains(&began.elapsed().as_secs()), "headers after {:?}", began.elapsed());
+            head + &until(&mut stream, "\r\n0\r\n\r\n").await
         };
-        assert_eq!(answer.status, 200);
-        compared(&answer.json());
-        let receipt = example_bytes("receipt.png");
-        let fields =
-            [("image", Some("a.png"), &receipt[..]), ("prompt", None, b"Total?"), ("models", None, b"a, b"), ("expected", None, b"TOTAL 25.41")];
-        compared(&server.post_form("/v1/compare", "", &fields).await.json());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_comparison_is_told_model_by_model_while_it_is_answered() {
-    locally(async {
-        let slow = Play::events(spoken(&["TOTAL ", "25.41"])).after(Duration::from_millis(600));
-        let first = Upstream::start([slow]).await;
-        let second = Upstream::start([Play::events(spoken(&["TOTAL ", "25.47"]))]).await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let server = serving(folder.path(), &config(&first, &second, "")).await;
-        let asked = json!({"image": data_uri("receipt.png"), "prompt": "Total?", "models": ["a", "b", "local"],
-            "expected": "TOTAL 25.41"});
-        let answer = server.post_json("/v1/compare", EVENTS, &asked).await;
-        let events = answer.events();
-        let said = |model: &str| -> String {
-            let of_model = events.iter().filter(|(name, data)| name == "delta" && data["model"] == model);
-            of_model.map(|(_, data)| data["text"].as_str().expect("text")).collect()
-        };
-        assert_eq!(
-            (said("a").as_str(), said("b").as_str(), said("local").as_str()),
-            ("TOTAL 25.41", "TOTAL 25.47", "")
-        );
-        let place = |wanted: &str, model: &str, member: &str| {
-            events.iter().rposition(|(name, data)| name == wanted && data[member] == model).expect(wanted)
-        };
-        let results: Vec<&Value> = events.iter().filter(|(name, _)| name == "result").map(|(_, data)| data).collect();
-        let order: Vec<_> = results.iter().map(|result| result["index"].as_u64().expect("a place")).collect();
-        assert_eq!(order, [2, 1, 0], "each as soon as it is done: {events:?}");
-        assert!(place("delta", "a", "model") < place("result", "a", "model_requested"));
-        assert!(place("result", "b", "model_requested") < place("delta", "a", "model"), "nobody waits for another");
-        let (name, whole) = events.last().expect("an end");
-        assert_eq!((name.as_str(), &whole["answers"][0]["text"]), ("answer", &json!("TOTAL 25.41")));
-        assert_eq!(whole["agreement"]["mean"], json!(0.909));
-        assert_eq!(whole["answers"][2]["error"]["code"], "CAPABILITY_MISSING");
-        for mut result in results.into_iter().cloned() {
-            let place = result.as_object_mut().and_then(|members| members.remove("index")).expect("a place");
-            let answers = whole["answers"].as_array().expect("answers").iter().zip(0_u64..);
-            assert_eq!(answers.filter(|(_, at)| place == *at).map(|(it, _)| it).collect::<Vec<_>>(), [&result]);
-        }
-        let alone = json!({"image": data_uri("qr.png"), "models": ["a"]});
-        let refused = server.post_json("/v1/compare", EVENTS, &alone).await;
-        assert_eq!(refused.status, 400, "what is refused beforehand says so by its status");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn leaving_a_comparison_leaves_every_vendor() {
-    locally(async {
-        let (first, second) = (Upstream::start([begins("A rec")]).await, Upstream::start([Play::Silence]).await);
-        let folder = tempfile::tempdir().expect("a folder");
-        let server = serving(folder.path(), &config(&first, &second, "")).await;
-        let asked = json!({"image": data_uri("qr.png"), "prompt": "What?", "models": ["a", "b"]}).to_string();
-        let mut stream = server.begin("POST /v1/compare", EVENTS, asked.as_bytes()).await;
-        until(&mut stream, "A rec").await;
-        while second.calls() == 0 {
-            sleep(Duration::from_millis(10)).await;
-        }
-        drop(stream);
-        for upstream in [first, second] {
-            assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "a vendor was left hanging");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_batch_is_answered_whole_or_item_by_item() {
-    locally(async {
-        let upstream = Upstream::start([Play::decide(|received, _| {
-            let slow = received.body.to_string().contains("Slowly?");
-            let pause = Duration::from_millis(if slow { 600 } else { 0 });
-            Play::Late(pause, Box::new(says(if slow { "Slow." } else { "Quick." })))
-        })])
-        .await;
-        let (_folder, server) = server_of(&upstream, "").await;
-        let image = data_uri("qr.png");
-        let items = json!([{"image": image, "prompt": "Slowly?"}, {"image": image}, {"image": "/etc/passwd"}]);
-        let asked = json!({"items": items, "prompt": "Quickly?", "cache": "bypass"});
-        let value = server.post_json("/v1/batch", "", &asked).await.json();
-        assert_eq!((&value["succeeded"], &value["failed"]), (&json!(2), &json!(1)), "{value}");
-        let texts = value["items"].as_array().expect("items").iter().map(|item| item["text"].clone());
-        assert_eq!(texts.collect::<Vec<_>>(), [json!("Slow."), json!("Quick."), Value::Null]);
-        assert_eq!(value["items"][2]["error"]["code"], "UNSAFE_PATH");
-        let events = server.post_json("/v1/batch", EVENTS, &asked).await.events();
-        let (last, items) = events.split_last().expect("events");
-        let mut order: Vec<u64> = items.iter().filter_map(|(_, data)| data["index"].as_u64()).collect();
-        assert_eq!((items.len(), order.last()), (3, Some(&0)), "the slow one comes last: {events:?}");
-        order.sort_unstable();
-        assert_eq!(order, [0, 1, 2]);
-        assert!(items.iter().all(|(name, _)| name == "item"));
-        assert_eq!((last.0.as_str(), &last.1["succeeded"], &last.1["failed"]), ("answer", &json!(2), &json!(1)));
-        let (one, two) = (example_bytes("qr.png"), example_bytes("receipt.png"));
-        let fields = [("a", Some("1.png"), &one[..]), ("b", Some("2.png"), &two[..]), ("prompt", None, b"Quickly?")];
-        let value = server.post_form("/v1/batch", "", &fields).await.json();
-        assert_eq!((&value["succeeded"], &value["items"][1]["text"]), (&json!(2), &json!("Quick.")), "{value}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_said_for_all_items_is_said_once() {
-    locally(async {
-        let upstream = Upstream::start([says("Seen.")]).await;
-        let (_folder, server) = server_of(&upstream, "").await;
-        let image = data_uri("qr.png");
-        // A hundred copies of it would be gigabytes.
-        let asked = json!({"items": vec![json!({"image": image}); 100], "prompt": "x".repeat(20 << 20)});
-        let began = Instant::now();
-        let answer = server.post_json("/v1/batch", "", &asked).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"), "{:?}", began.elapsed());
-        // An item's own words come first, whatever they are called.
-        let asked = json!({"items": [{"image": image, "max_tokens": 5, "question": "Own?"}], "max_output_tokens": 50, "prompt": "All?"});
-        assert_eq!(server.post_json("/v1/batch", "", &asked).await.status, 200);
-        let sent = upstream.received().remove(0).body;
-        assert_eq!(sent["max_tokens"], 5, "{sent:.300}");
-        assert!(sent.to_string().contains("Own?") && !sent.to_string().contains("All?"));
+        let (rest, openai) =
+            tokio::join!(told("POST /v1/analyze", EVENTS, &asked), told("POST /v1/chat/completions", "", &chat));
+        assert!(rest.contains("event: error\n") && rest.contains("\"UPSTREAM_TIMEOUT\""), "{rest}");
+        assert!(openai.contains("data: {\"error\":") && openai.contains("\"upstream_timeout\""), "{openai}");
     })
     .await;
 }

@@ -38,7 +38,7 @@ fn asker() -> Asker {
 
 fn question(image: &str) -> Ask {
     let cache = Some(CacheMode::Bypass);
-    Ask { images: vec![example(image)], prompt: Some("What is it?".into()), cache, ..Ask::default() }
+    Ask { images: vec![example(image)].into(), prompt: Some("What is it?".into()), cache, ..Ask::default() }
 }
 
 fn for_model(model: &str) -> Ask {
@@ -75,7 +75,7 @@ fn down() -> Play {
 #[tokio::test]
 async fn every_condition_of_a_rule_is_looked_at() {
     let schema = Some(Arc::new(json!({"type": "object", "properties": {"total": {"type": "number"}}})));
-    let two = Ask { images: vec![example("receipt.png"), example("qr.png")], ..question("receipt.png") };
+    let two = Ask { images: vec![example("receipt.png"), example("qr.png")].into(), ..question("receipt.png") };
     let asks = [
         question("receipt.png"),
         Ask { prompt: None, task: Some("ocr".into()), ..question("receipt.png") },
@@ -153,7 +153,7 @@ async fn the_cheapest_is_found_for_this_very_request() {
     let gateway = configured(&[("a", FAR), ("b", FAR), ("c", FAR)], &format!("{cards}{rule}"));
     let large = explained(&gateway, &for_model("cheap")).await;
     assert_eq!(order(&large), ["b/m", "a/m", "c/m"], "{large}");
-    let small = explained(&gateway, &Ask { images: vec![example("qr.png")], ..for_model("cheap") }).await;
+    let small = explained(&gateway, &Ask { images: vec![example("qr.png")].into(), ..for_model("cheap") }).await;
     assert_eq!(order(&small), ["a/m", "b/m", "c/m"], "{small}");
     assert!(small["candidates"][0]["why"].as_str().is_some_and(|why| why.starts_with("likely $0.001")), "{small}");
     assert_eq!(small["candidates"][2]["why"], "its cost cannot be told");
@@ -185,7 +185,7 @@ async fn shares_are_kept_and_stick_to_the_image() {
         let gateway = Arc::clone(&gateway);
         async move {
             let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bmp(number));
-            let ask = Ask { images: vec![format!("data:image/bmp;base64,{data}")], ..question("receipt.png") };
+            let ask = Ask { images: vec![format!("data:image/bmp;base64,{data}")].into(), ..question("receipt.png") };
             order(&explained(&gateway, &ask).await)[0].clone()
         }
     };

@@ -283,7 +283,7 @@ async fn ask_aloud(config: &str, ask: &Ask) -> (Vec<String>, std::result::Result
 async fn a_description_is_heard_as_text_and_ends_as_a_reply() {
     let pieces = [r#"{"descri"#, r#"ption":"A till "#, r#"receipt","detected_text":"TOTAL\n"#, r#"25.41"}"#];
     let upstream = Upstream::start([Play::events(events(&pieces))]).await;
-    let ask = Ask { images: vec![example("receipt.png")], ..Ask::default() };
+    let ask = Ask { images: vec![example("receipt.png")].into(), ..Ask::default() };
     let (said, reply) = ask_aloud(&pixtral_at(&upstream.url("/v1")), &ask).await;
     assert!(said.len() >= 3, "{said:?}");
     assert_eq!(said.concat(), "A till receipt\n\nText in the image:\nTOTAL\n25.41");
@@ -297,7 +297,7 @@ async fn nobody_else_is_asked_once_something_was_said() {
     let mut half = events(&["A till "]);
     half.pop();
     let headers = vec![("content-type", "text/event-stream".to_owned())];
-    let ask = Ask { prompt: Some("What?".into()), images: vec![example("receipt.png")], ..Ask::default() };
+    let ask = Ask { prompt: Some("What?".into()), images: vec![example("receipt.png")].into(), ..Ask::default() };
     let second = Upstream::start([Play::json(200, &completion("never"))]).await;
     for (then, why) in [(Then::Break, "broke off"), (Then::End, "broke off")] {
         let upstream = Upstream::start([Play::Pieces(headers.clone(), half.clone(), then)]).await;
@@ -337,7 +337,7 @@ async fn what_one_model_left_half_said_is_nothing_to_the_next() {
         second.url("/v1")
     );
     let config = format!("{}{more}", pixtral_at(&first.url("/v1"))).replace("fallback = []", "fallback = [\"second\"]");
-    let ask = Ask { images: vec![example("receipt.png")], ..Ask::default() };
+    let ask = Ask { images: vec![example("receipt.png")].into(), ..Ask::default() };
     let (said, reply) = ask_aloud(&config, &ask).await;
     assert_eq!((said.concat().as_str(), reply.expect("a reply")["provider"].as_str()), ("A cat.", Some("second")));
 }
@@ -349,7 +349,7 @@ async fn silence_in_the_middle_ends_in_an_error_and_a_closed_socket() {
     let headers = vec![("content-type", "text/event-stream".to_owned())];
     let upstream = Upstream::start([Play::Pieces(headers, half, Then::Hang)]).await;
     let config = format!("{}[deadline]\ntotal = \"1s\"\n", pixtral_at(&upstream.url("/v1")));
-    let ask = Ask { prompt: Some("What?".into()), images: vec![example("receipt.png")], ..Ask::default() };
+    let ask = Ask { prompt: Some("What?".into()), images: vec![example("receipt.png")].into(), ..Ask::default() };
     let (said, reply) = ask_aloud(&config, &ask).await;
     assert_eq!(said, ["A till "]);
     assert!(reply.expect_err("silence").contains("UPSTREAM_TIMEOUT"));

@@ -131,9 +131,16 @@ async fn a_conversation_is_passed_on_as_it_is() {
     assert!(turns[3].to_string().contains("Which colour?"), "{}", turns[3]);
     assert_eq!((&sent["temperature"], &sent["top_p"], &sent["random_seed"]), (&json!(0.5), &json!(0.9), &json!(7)));
     assert_eq!(sent["max_tokens"], 50);
+    assert_eq!(answer["warnings"], json!([]));
+    let mut later = messages.as_array().expect("messages").clone();
+    later.swap(0, 1);
+    let answer = tool(&mut client, "vision_chat", json!({"messages": later})).await["structuredContent"].clone();
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("of the system") && warnings.contains("moved to its beginning"), "{warnings}");
+    assert_eq!(upstream.received().remove(1).body["messages"][0]["content"], "One word.");
     let refused = tool(&mut client, "vision_chat", json!({"messages": [{"role": "tool", "content": "x"}]})).await;
     assert_eq!(refused["structuredContent"]["error"]["code"], "INVALID_INPUT");
-    assert_eq!(upstream.calls(), 1);
+    assert_eq!(upstream.calls(), 2);
 }
 
 #[tokio::test]

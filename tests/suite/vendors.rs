@@ -56,7 +56,7 @@ async fn put(kind: &str, play: Play, ask: Ask) -> Result<Value, String> {
     let upstream = Upstream::start([play]).await;
     let gateway = gateway(&switched_to(kind, &upstream));
     let asker = Asker::local(Door::CommandLine);
-    let ask = Ask { images: vec![example("receipt.png")], cache: Some(CacheMode::Bypass), ..ask };
+    let ask = Ask { images: vec![example("receipt.png")].into(), cache: Some(CacheMode::Bypass), ..ask };
     let reply = gateway.ask(&ask, &asker).await.map_err(|failure| failure.to_string())?;
     Ok(answer::whole(&reply))
 }
@@ -108,7 +108,8 @@ async fn every_vendor_streams() {
         };
         let upstream = Upstream::start([reply(&exchange, None)]).await;
         let gateway = gateway(&switched_to(&kind, &upstream));
-        let ask = Ask { images: vec![example("receipt.png")], prompt: Some("What is this?".into()), ..Ask::default() };
+        let ask =
+            Ask { images: vec![example("receipt.png")].into(), prompt: Some("What is this?".into()), ..Ask::default() };
         let (listener, mut said) = mpsc::channel(100);
         let asker = Asker::local(Door::CommandLine);
         let replied = gateway.ask_aloud(&ask, &asker, &listener).await.expect(&kind);
@@ -136,7 +137,7 @@ async fn a_server_that_nobody_knows_is_six_lines() {
     assert_eq!(config.lines().count(), 6);
     let gateway = gateway(&config);
     let asker = Asker::local(Door::CommandLine);
-    let ask = Ask { images: vec![example("receipt.png")], ..Ask::default() };
+    let ask = Ask { images: vec![example("receipt.png")].into(), ..Ask::default() };
     let described = answer::whole(&gateway.ask(&ask, &asker).await.expect("a description"));
     assert_eq!((&described["description"], &described["provider"]), (&json!("A till receipt."), &json!("lab")));
     let extract = Ask { schema: Some(schema()), ..ask.clone() };

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -17,14 +17,12 @@ use vision_providers::request::{Caller, ModelId};
 
 use super::Settings;
 use super::gate::{self, Gate};
+use crate::shares::Shares;
 
 /// Of the calls of a minute, this part may begin at once.
 const BURST: u32 = 6;
 /// Callers choose models by name, so the names must not fill memory.
 const MOST_GATES: usize = 256;
-
-/// One so-manieth of the turns is kept free of whoever has all the others.
-const KEPT_FREE: usize = 4;
 
 /// The turns of one provider.
 pub struct Turnstile {
@@ -32,8 +30,8 @@ pub struct Turnstile {
     most: usize,
     /// Of models whose vendor complained: they get fewer turns, and take none from the others.
     gates: Mutex<HashMap<ModelId, Arc<Gate>>>,
-    /// Of callers who have proved who they are: none takes all turns, so that nobody waits for one who asks much.
-    shares: Mutex<HashMap<Caller, Weak<Semaphore>>>,
+    /// Of callers: none who is known takes all turns, so that nobody waits for one who asks much.
+    shares: Shares,
     rate: Option<RateLimiter<NotKeyed, InMemoryState, Now>>,
     waiting: AtomicUsize,
     queue: usize,
@@ -52,7 +50,7 @@ impl Turnstile {
             turns: Arc::new(Semaphore::new(most)),
             most,
             gates: Mutex::default(),
-            shares: Mutex::default(),
+            shares: Shares::new(most),
             rate: settings.requests_per_minute.map(quota),
             waiting: AtomicUsize::new(0),
             queue: settings.queue,
@@ -67,25 +65,9 @@ impl Turnstile {
         self.gates().get(model).cloned()
     }
 
-    /// The turns that a caller may have at once; `None` where one caller may have them all.
-    fn share(&self, caller: &Caller) -> Option<Arc<Semaphore>> {
-        if self.most == 1 || *caller == Caller::local() {
-            return None;
-        }
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = shares.get(caller).and_then(Weak::upgrade) {
-            return Some(share);
-        }
-        // Whoever has no call any more has nothing to share.
-        shares.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Semaphore::new(self.most - (self.most / KEPT_FREE).max(1)));
-        shares.insert(caller.clone(), Arc::downgrade(&share));
-        Some(share)
-    }
-
     /// A turn for this model and caller, if there is one.
     pub(super) fn free(&self, model: &ModelId, caller: &Caller) -> Option<Turn> {
-        let share = match self.share(caller) {
+        let share = match self.shares.of(caller) {
             Some(share) => Some(share.try_acquire_owned().ok()?),
             None => None,
         };
@@ -99,7 +81,7 @@ impl Turnstile {
 
     /// The next turn for this model and caller. Those who have their share wait for their own turns, and not before others.
     pub(super) async fn next(&self, model: &ModelId, caller: &Caller) -> Turn {
-        let share = match self.share(caller) {
+        let share = match self.shares.of(caller) {
             Some(share) => share.acquire_owned().await.ok(),
             None => None,
         };

@@ -154,3 +154,26 @@ async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         while let Ok(Ok(1..)) = timeout(LINGER_IDLE, stream.read(&mut unwanted)).await {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_counted_in_all_and_by_address() {
+        let connections = Connections::new(100, Metrics::default());
+        let address = |last| IpAddr::from([192, 0, 2, last]);
+        let taken = |address| std::iter::from_fn(|| connections.admit(address)).collect::<Vec<_>>();
+        let mut of_one = taken(address(1));
+        assert_eq!(of_one.len(), MOST_PER_ADDRESS);
+        let of_another = taken(address(2));
+        assert_eq!(of_another.len(), 100 - MOST_PER_ADDRESS, "all of them together");
+        drop(of_another);
+        assert!(connections.admit(address(1)).is_none(), "others' places are not theirs");
+        of_one.pop();
+        assert!(connections.admit(address(1)).is_some(), "a place that is given back is free");
+        drop(of_one);
+        assert_eq!(taken(IpAddr::from([127, 0, 0, 1])).len(), 100, "everybody on this machine has one address");
+        assert!(connections.by_address.lock().expect("nobody panics").is_empty());
+    }
+}

@@ -1,17 +1,21 @@
 //! Who is let in: at most so many requests at once and so many waiting, and nobody while memory runs out.
 //!
+//! Of both, a quarter is kept free of any one caller with a key, so that one who asks much is told to come back, and not
+//! everybody else.
+//!
 //! It is asked before a body is read, and gives the turn when the body is there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{interval, timeout};
 use tracing::{info, warn};
+use vision_providers::request::Caller;
 
 use crate::metrics::{Metrics, Shed};
+use crate::shares::{Held, Pool};
 
 /// Longer than this nobody waits to be let in: whoever calls has more use of an answer that says so.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,54 +31,52 @@ pub(super) struct Admission(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    queue: usize,
+    turns: Pool,
+    places: Pool,
     memory: AtomicU8,
     metrics: Metrics,
 }
 
 impl Admission {
     pub(super) fn new(requests: usize, queue: usize, metrics: Metrics) -> Self {
-        let turns = Arc::new(Semaphore::new(requests.clamp(1, Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { turns, waiting: AtomicUsize::new(0), queue, memory: AtomicU8::new(0), metrics }))
+        let (turns, places) = (Pool::new(requests.max(1)), Pool::new(queue));
+        Self(Arc::new(Inner { turns, places, memory: AtomicU8::new(0), metrics }))
     }
 
     /// The right to be worked on; an error when it does not come in time.
-    pub(super) async fn enter(&self) -> Result<OwnedSemaphorePermit, Shed> {
-        let outcome = self.turn().await;
+    pub(super) async fn enter(&self, caller: &Caller) -> Result<Held, Shed> {
+        let outcome = self.turn(caller).await;
         if let Err(reason) = outcome {
             self.0.metrics.shed(reason);
         }
         outcome
     }
 
-    /// Whether somebody could be let in now or soon.
-    pub(super) fn is_open(&self) -> Result<(), Shed> {
-        let full = self.0.turns.available_permits() == 0;
+    /// Whether this caller could be let in now or soon.
+    pub(super) fn is_open(&self, caller: &Caller) -> Result<(), Shed> {
+        let full = !self.0.turns.is_free(caller);
         let outcome = match self.memory() {
             Memory::Critical => Err(Shed::Memory),
             Memory::High if full => Err(Shed::Requests),
-            _ if full && self.0.waiting.load(Ordering::Relaxed) >= self.0.queue => Err(Shed::Requests),
+            _ if full && !self.0.places.is_free(caller) => Err(Shed::Requests),
             _ => Ok(()),
         };
         outcome.inspect_err(|reason| self.0.metrics.shed(*reason))
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Shed> {
+    async fn turn(&self, caller: &Caller) -> Result<Held, Shed> {
         let memory = self.memory();
         if memory == Memory::Critical {
             return Err(Shed::Memory);
         }
-        if let Ok(turn) = Arc::clone(&self.0.turns).try_acquire_owned() {
+        if let Some(turn) = self.0.turns.free(caller) {
             return Ok(turn);
         }
-        let place = Place::take(&self.0.waiting);
-        if memory == Memory::High || place.before >= self.0.queue {
+        if memory == Memory::High {
             return Err(Shed::Requests);
         }
-        let turn = timeout(PATIENCE, Arc::clone(&self.0.turns).acquire_owned()).await;
-        turn.ok().and_then(Result::ok).ok_or(Shed::Requests)
+        let _place = self.0.places.free(caller).ok_or(Shed::Requests)?;
+        timeout(PATIENCE, self.0.turns.next(caller, 1)).await.map_err(|_| Shed::Requests)
     }
 
     /// Whether everybody is refused for now.
@@ -132,24 +134,4 @@ fn used(system: &mut System, own: Pid, most: Option<u64>) -> Option<f64> {
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, what);
     let used = system.process(own)?.memory();
     (most > 0).then(|| used as f64 / most as f64)
-}
-
-/// A place among those who wait, given back when dropped.
-struct Place<'a> {
-    waiting: &'a AtomicUsize,
-    /// How many were there before.
-    before: usize,
-}
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Self {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        Self { waiting, before }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -18,11 +18,13 @@ use crate::failure::Result;
 use crate::gateway::{Ask, Asker};
 use crate::intake::uploads::Lent;
 use crate::live::Running;
+use crate::metrics::Metrics;
 use crate::surface::answer;
 use crate::surface::calls::{self, Call};
 
 /// Answers a call with events. The files that came with it are there for as long as they may be looked at.
 pub(super) async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: Vec<Lent>, path: &str) -> Response {
+    let metrics = running.gateway.metrics.clone();
     match call {
         Call::Ask(ask) => {
             let telling = told(async move |listener: mpsc::Sender<String>| {
@@ -30,7 +32,7 @@ pub(super) async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: 
                 let reply = running.gateway.ask_aloud(&ask, &asker, &listener).await;
                 reply.map(|reply| answer::whole(&reply))
             });
-            events(telling, path, |text| event("delta", &json!({"text": text}))).await
+            events(telling, metrics, path, |text| event("delta", &json!({"text": text}))).await
         }
         Call::Compare(comparing) => {
             let models = comparing.models.clone();
@@ -40,14 +42,14 @@ pub(super) async fn tell(call: Call, running: Arc<Running>, asker: Asker, lent: 
                     compare::compare(&running.gateway, &comparing, &asker, Following::Words(&follower)).await;
                 comparing.map(|comparison| calls::compared(&comparison).answer)
             });
-            events(telling, path, move |news| heard(&models, news)).await
+            events(telling, metrics, path, move |news| heard(&models, news)).await
         }
         Call::Batch(asks) => {
             let telling = told(async move |sender: mpsc::Sender<Value>| {
                 let _lent = lent;
                 Ok(items(&asks, &running, &asker, &sender).await)
             });
-            events(telling, path, |item| event("item", &item)).await
+            events(telling, metrics, path, |item| event("item", &item)).await
         }
         // There is nothing to wait for.
         Call::List => match call.answer(&running.gateway, &asker, None).await {
@@ -80,6 +82,7 @@ fn heard(models: &[String], news: News) -> Event {
 
 async fn events<P: Send + 'static>(
     telling: impl Stream<Item = Told<P, Result<Value>>> + Send + 'static,
+    metrics: Metrics,
     path: &str,
     piece: impl Fn(P) -> Event + Send + 'static,
 ) -> Response {
@@ -89,7 +92,7 @@ async fn events<P: Send + 'static>(
         Told::End(Err(failure)) => vec![event("error", &answer::error(&failure))],
     };
     let path = path.to_owned();
-    told::response(telling, move |failure| refusal::of(&path, &failure), tell).await
+    told::response(telling, metrics, move |failure| refusal::of(&path, &failure), tell).await
 }
 
 fn event(name: &str, value: &Value) -> Event {

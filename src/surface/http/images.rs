@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::refusal;
+use super::{body, refusal};
 use crate::failure::{Failure, Result};
 use crate::gateway::Asker;
 use crate::live::Live;
@@ -31,7 +31,13 @@ pub(super) fn routes() -> Router<Arc<Live>> {
 /// Keeps an image, and answers the handle under which its sender can name it.
 async fn kept(live: &Live, asker: &Asker, request: Request) -> Result<Response> {
     let running = live.now();
-    let bytes = if is_form(request.headers()) { only_file(request).await? } else { bytes(request).await? };
+    // Opening an image is work, and keeping it takes room.
+    asker.rights.count()?;
+    let bytes = if is_form(request.headers()) {
+        body::begun(body::size(&request), only_file(request)).await?
+    } else {
+        bytes(request).await?
+    };
     if bytes.is_empty() {
         return Err(Failure::invalid("no image was sent").advise("send its bytes as the body, or as a file of a form"));
     }

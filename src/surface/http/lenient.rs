@@ -1,20 +1,23 @@
-//! MCP over HTTP as people's tools send it, which rmcp alone would turn away.
+//! MCP over HTTP as people's tools send it, which rmcp alone would turn away; and what rmcp refuses all the same, in our
+//! words.
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use futures_util::StreamExt as _;
 use futures_util::stream::once;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::Value;
 
-use super::refusal;
+use super::{body, refusal};
+use crate::failure::{Code, Failure};
 
 /// What rmcp wants to be accepted, whatever it answers.
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+/// Bytes of a refusal of rmcp's: one that is longer is not repeated.
+const LONGEST_REFUSAL: usize = 1000;
 
 /// How a client takes its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,21 +28,49 @@ enum Taken {
 }
 
 /// Completes an `Accept` that would do, because rmcp wants both types named; answers those who take events only with
-/// one; and tells a message that does not parse in JSON-RPC.
+/// one; and says in JSON-RPC what rmcp refuses in plain text.
 pub(super) async fn lenient(mut request: Request, next: Next) -> Response {
-    let (is_message, taken) = (request.method() == Method::POST, taken(request.headers()));
+    let (method, taken) = (request.method().clone(), taken(request.headers()));
+    let is_message = method == Method::POST;
     if taken == Taken::AsItIs || (is_message && taken == Taken::AsEvent) {
         request.headers_mut().insert(ACCEPT, BOTH);
     }
-    let is_json = is_json(request.headers());
-    let response = next.run(request).await;
-    if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        let body = refusal::rpc(-32700, "the body is not a JSON-RPC message", &Value::Null);
-        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+    let says_json = is_json(request.headers());
+    let response = body::begun(body::size(&request), next.run(request)).await;
+    if is_json(response.headers()) {
+        let as_one = is_message && taken == Taken::AsEvent && response.status().is_success();
+        return if as_one { as_event(response) } else { response };
     }
-    if is_message && taken == Taken::AsEvent && response.status().is_success() && self::is_json(response.headers()) {
-        return as_event(response);
+    match response.status() {
+        // It says the same of a wrong type and of what is no message.
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if says_json => {
+            let failure = Failure::invalid("the body is not a JSON-RPC message");
+            refusal::in_rpc(StatusCode::BAD_REQUEST, refusal::PARSE_ERROR, &failure)
+        }
+        status if status.is_client_error() || status.is_server_error() => refused(&method, response).await,
+        _ => response,
     }
+}
+
+/// A refusal of rmcp's in the shape of all others, under its own status.
+async fn refused(method: &Method, response: Response) -> Response {
+    let (parts, body) = response.into_parts();
+    let failure = match parts.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            Failure::invalid(format!("/mcp does not take {method}")).advise("POST messages to it")
+        }
+        StatusCode::NOT_ACCEPTABLE => Failure::invalid("the answer would be of a type that is not accepted")
+            .advise("send `Accept: application/json, text/event-stream`"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Failure::new(Code::UnsupportedFormat, "the body is not said to be JSON")
+            .advise("send `Content-Type: application/json`"),
+        status if status.is_server_error() => Failure::new(Code::Internal, "the message could not be worked with"),
+        _ => {
+            let said = to_bytes(body, LONGEST_REFUSAL).await.unwrap_or_default();
+            Failure::invalid(String::from_utf8_lossy(&said))
+        }
+    };
+    let mut response = refusal::in_rpc(parts.status, refusal::INVALID_REQUEST, &failure);
+    response.headers_mut().extend(parts.headers.get(ALLOW).map(|allowed| (ALLOW, allowed.clone())));
     response
 }
 

@@ -53,6 +53,7 @@ use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::intake::Door;
 use crate::live::{Live, Running};
+use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
 
 /// What the routes are served with.
@@ -259,16 +260,26 @@ async fn not_like_that(request: Request) -> Response {
 }
 
 /// Sends a request away before its body is read, when there would be no turn for it.
-async fn not_in_vain(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    match admission.is_open() {
+async fn not_in_vain(
+    State(admission): State<Admission>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match admission.is_open(&asker.caller) {
         Ok(()) => next.run(request).await,
         Err(_) => refusal::closing(too_much(request.uri().path())),
     }
 }
 
 /// Takes a turn for a request, and keeps it until its answer has been said.
-async fn admitted(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    let Ok(turn) = admission.enter().await else { return too_much(request.uri().path()) };
+async fn admitted(
+    State(admission): State<Admission>,
+    Extension(asker): Extension<Asker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Ok(turn) = admission.enter(&asker.caller).await else { return too_much(request.uri().path()) };
     let response = next.run(request).await;
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     if !response.headers().get(CONTENT_TYPE).is_some_and(is_stream) {
@@ -295,9 +306,12 @@ async fn steady(State(live): State<Arc<Live>>, request: Request, next: Next) -> 
     use futures_util::FutureExt as _;
     let path = request.uri().path().to_owned();
     let outcome = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    outcome.unwrap_or_else(|_| {
-        live.metrics().panicked();
-        let failure = Failure::new(Code::Internal, "answering the request: the program met a fault of its own");
-        refusal::of(&path, &failure.advise("do not repeat the same request; report it with the log"))
-    })
+    outcome.unwrap_or_else(|_| refusal::of(&path, &fault(live.metrics())))
+}
+
+/// Counts a fault of the program, and says that there was one.
+fn fault(metrics: &Metrics) -> Failure {
+    metrics.panicked();
+    let failure = Failure::new(Code::Internal, "answering the request: the program met a fault of its own");
+    failure.advise("do not repeat the same request; report it with the log")
 }

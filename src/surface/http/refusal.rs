@@ -17,7 +17,9 @@ pub(super) const WARNING: &str = "x-visiongate-warning";
 /// Headers that pages of other origins may read.
 pub(super) const EXPOSED: &str = "x-visiongate-dropped, x-visiongate-warning, retry-after, www-authenticate";
 /// JSON-RPC's code for a request that cannot be worked with.
-const INVALID_REQUEST: i32 = -32600;
+pub(super) const INVALID_REQUEST: i32 = -32600;
+/// And for one that cannot be read.
+pub(super) const PARSE_ERROR: i32 = -32700;
 
 /// A failure as the callers of this path read it.
 pub(super) fn of(path: &str, failure: &Failure) -> Response {
@@ -27,7 +29,7 @@ pub(super) fn of(path: &str, failure: &Failure) -> Response {
 /// The same under another status.
 pub(super) fn with_status(path: &str, status: u16, failure: &Failure) -> Response {
     let body = match path {
-        "/mcp" => rpc(INVALID_REQUEST, &said(failure), &answer::error(failure)["error"]),
+        "/mcp" => rpc(INVALID_REQUEST, failure),
         _ if speaks_openai(path) => openai(status, failure),
         _ => answer::error(failure),
     };
@@ -40,8 +42,9 @@ pub(super) fn with_status(path: &str, status: u16, failure: &Failure) -> Respons
         headers.insert(RETRY_AFTER, wait);
     }
     if speaks_openai(path) {
-        let again = HeaderValue::from_static(if failure.retryable { "true" } else { "false" });
-        headers.insert(SHOULD_RETRY, again);
+        // They obey without asking anybody: whether a call is worth paying for twice is for people to say.
+        let again = failure.retryable && !failure.maybe_billed;
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(if again { "true" } else { "false" }));
     }
     response
 }
@@ -51,12 +54,14 @@ pub(super) fn speaks_openai(path: &str) -> bool {
     path == "/v1/chat/completions" || path == "/v1/models" || path.starts_with("/v1/models/")
 }
 
-/// An error in JSON-RPC's shape, of a message whose id nobody read.
-pub(super) fn rpc(code: i32, message: &str, data: &Value) -> Value {
-    let mut error = json!({"code": code, "message": message});
-    if !data.is_null() {
-        error["data"] = data.clone();
-    }
+/// A failure in JSON-RPC's shape, under this status and this code of JSON-RPC.
+pub(super) fn in_rpc(status: StatusCode, code: i32, failure: &Failure) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], rpc(code, failure).to_string()).into_response()
+}
+
+/// An error in JSON-RPC's shape, of a message whose id nobody read, with ours inside.
+fn rpc(code: i32, failure: &Failure) -> Value {
+    let error = json!({"code": code, "message": said(failure), "data": answer::error(failure)["error"]});
     json!({"jsonrpc": "2.0", "id": null, "error": error})
 }
 

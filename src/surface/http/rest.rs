@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{aloud, images, refusal};
+use super::{aloud, body, images, refusal};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::Asker;
 use crate::intake::uploads::Lent;
@@ -74,7 +74,7 @@ fn wanted_as_events(arguments: &mut Map<String, Value>) -> Result<Option<bool>> 
 /// The arguments of a call, from whatever form they came in, and the files that came with them.
 async fn read(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
     if images::is_form(request.headers()) {
-        return form(running, asker, request).await;
+        return body::begun(body::size(&request), form(running, asker, request)).await;
     }
     match json_body(request).await? {
         Value::Object(arguments) => Ok((arguments, Vec::new())),

@@ -13,7 +13,7 @@ use rmcp::service::{RoleServer, RxJsonRpcMessage, ServerInitializeError, TxJsonR
 use rmcp::transport::{Transport, stdio_pipes};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +27,8 @@ use crate::surface::{DRAIN, ReloadSignal, StopSignal, reload_when_told};
 
 /// Messages waiting in either direction.
 const QUEUE: usize = 64;
+/// Bytes of answers that may wait for a client that does not read; with more, nothing else is taken from it.
+const UNREAD: usize = 4 << 20;
 /// A client that reads nothing for so long has gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -89,6 +91,8 @@ pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
 struct Lines {
     incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
+    /// Bytes of answers that found no room in the queue: rmcp keeps any number of them.
+    unread: watch::Sender<usize>,
     /// Set by the first request that begins a conversation. rmcp ends the connection when anything else but a ping
     /// comes before it.
     begun: bool,
@@ -132,7 +136,7 @@ impl Lines {
         let (outgoing, leaving) = mpsc::channel(QUEUE);
         supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
         supervisor.spawn("stdout", write_lines(output, leaving));
-        Self { incoming, outgoing: Some(outgoing), begun: false, closing, drain }
+        Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), begun: false, closing, drain }
     }
 }
 
@@ -144,18 +148,23 @@ impl Transport<RoleServer> for Lines {
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let outgoing = self.outgoing.clone();
+        let line = serde_json::to_vec(&item).map(|line| (Unread::counted(&self.unread, line.len()), line));
         async move {
             let closed = || std::io::Error::from(std::io::ErrorKind::NotConnected);
-            let line = serde_json::to_vec(&item)?;
+            let (_waiting, line) = line?;
             outgoing.ok_or_else(closed)?.send(line).await.map_err(|_| closed())
         }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        let mut unread = self.unread.subscribe();
         loop {
             let message = tokio::select! {
                 biased;
-                message = self.incoming.recv() => message,
+                message = async {
+                    let _ = unread.wait_for(|bytes| *bytes < UNREAD).await;
+                    self.incoming.recv().await
+                } => message,
                 () = self.closing.cancelled() => None,
             };
             let Some(message) = message else {
@@ -177,6 +186,25 @@ impl Transport<RoleServer> for Lines {
         self.outgoing = None;
         self.incoming.close();
         Ok(())
+    }
+}
+
+/// Bytes that wait for a client to read, until this is dropped.
+struct Unread {
+    bytes: usize,
+    all: watch::Sender<usize>,
+}
+
+impl Unread {
+    fn counted(all: &watch::Sender<usize>, bytes: usize) -> Self {
+        all.send_modify(|all| *all += bytes);
+        Self { bytes, all: all.clone() }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.all.send_modify(|all| *all -= self.bytes);
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn all(gateway: &Gateway) -> Vec<Tool> {
                 // ChatGPT uploads the user's attachment into this argument by itself.
                 "openai/fileParams": ["file"],
             })))),
-        tool(COMPARE, "Compare models", COMPARE_WORDS, compare_input()),
+        tool(COMPARE, "Compare models", COMPARE_WORDS, compare_input(gateway.settings.most_compared)),
         tool(BATCH, "Analyze many images", BATCH_WORDS, batch_input()),
         tool(CHAT, "Vision chat", CHAT_WORDS, chat_input()),
         tool(LIST, "List vision models", LIST_WORDS, json!({"type": "object", "properties": {}})),
@@ -94,7 +94,7 @@ fn analyze_output() -> Value {
     })
 }
 
-fn compare_input() -> Value {
+fn compare_input(most: usize) -> Value {
     json!({
         "type": "object",
         "properties": {
@@ -102,8 +102,9 @@ fn compare_input() -> Value {
             "more_images": {"type": "array", "items": {"type": "string"}},
             "prompt": {"type": "string"},
             "task": {"type": "string"},
-            "models": {"type": "array", "items": {"type": "string"}, "description": "2 to 8 names from list_models"},
-            "expected": {"type": "string", "description": "the right answer, to score each against; JSON for data"}
+            "models": {"type": "array", "items": {"type": "string"}, "description": format!("2 to {most} names from list_models")},
+            "expected": {"type": "string", "description": "the right answer, to score each against; JSON for data"},
+            "max_cost_usd": {"type": "number", "description": "ask nobody if all may cost more"}
         },
         "required": ["image", "models"]
     })

@@ -435,7 +435,7 @@ async fn no_header_of_a_backend_reaches_a_client() {
             ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
         ];
         let server = Server::start(&envs).await;
-        let image = about_a_dot().images.remove(0);
+        let image = about_a_dot().images[0].clone();
         let call = json!({"name": "analyze_image", "arguments": {"image": image, "prompt": "What?"}});
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).to_string();
         let head = format!("POST /mcp HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{JSON}", server.address);

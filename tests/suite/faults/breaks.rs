@@ -160,7 +160,7 @@ async fn floods_fill_no_memory_and_hold_up_nobody_else() {
         let config = format!("default = \"a\"\nfallback = [\"b\"]\n{a}{b}{NEVER_OPENS}[retry]\nattempts = 1\n");
         let file = config_file(folder.path(), &config);
         let server = Server::start(&[("VISIONGATE_CONFIG", file.display().to_string())]).await;
-        let image = about_a_dot().images.remove(0);
+        let image = about_a_dot().images[0].clone();
         let asked = |model: &str| {
             let arguments = json!({"image": image, "prompt": "What?", "model": model, "cache": "bypass"});
             server.call("tools/call", json!({"name": "analyze_image", "arguments": arguments}))
@@ -410,7 +410,7 @@ fn noise() -> String {
 #[tokio::test]
 async fn an_early_answer_to_an_upload_is_seen_and_a_deaf_backend_is_left() {
     const LIMITS: &str = "[[providers.a.models]]\nid = \"m\"\nlimits = { max_bytes = 20_000_000, max_total_bytes = 20_000_000, max_side = 4000, target_side = 4000 }\n";
-    let ask = Ask { images: vec![noise()], ..question("What is it?") };
+    let ask = Ask { images: vec![noise()].into(), ..question("What is it?") };
     let early = Play::Unread(Box::new(Play::json(413, &json!({"error": {"message": "too large"}}))));
     let deadline = "[deadline]\ntotal = \"30s\"\nattempt = \"2s\"\n";
     let lab = Lab::with([early], &format!("{LIMITS}{deadline}")).await;
@@ -440,7 +440,7 @@ fn held(upstream: &Upstream) -> usize {
 #[tokio::test]
 async fn an_upload_that_nobody_reads_ends_soon_after_its_call() {
     const LIMITS: &str = "[[providers.a.models]]\nid = \"m\"\nlimits = { max_bytes = 20_000_000, max_total_bytes = 20_000_000, max_side = 4000, target_side = 4000 }\n";
-    let ask = Ask { images: vec![noise()], ..question("What is it?") };
+    let ask = Ask { images: vec![noise()].into(), ..question("What is it?") };
     let deaf = Play::Unread(Box::new(Play::Silence.after(Duration::from_mins(1))));
     let lab = Lab::with([deaf], &format!("{LIMITS}[deadline]\ntotal = \"30s\"\nattempt = \"1s\"\n")).await;
     answered_by_b("deaf", &lab, &lab.ask(&ask).await, "timed_out");

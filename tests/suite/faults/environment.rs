@@ -65,7 +65,7 @@ async fn a_disk_that_takes_nothing_costs_nobody_an_answer() {
 
 async fn put(server: &Server, number: usize) -> Value {
     let prompt = format!("Question {number}");
-    let image = about_a_dot().images.remove(0);
+    let image = about_a_dot().images[0].clone();
     let call = json!({"name": "analyze_image", "arguments": {"image": image, "prompt": prompt}});
     let body = json!({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}).to_string();
     server.post(JSON, &body).await.1["result"]["structuredContent"].clone()

@@ -117,7 +117,7 @@ fn question(prompt: &str) -> Ask {
 
 fn about_a_dot() -> Ask {
     let dot = format!("data:image/png;base64,{}", STANDARD.encode(image(32, 32, 1).bytes()));
-    Ask { images: vec![dot], ..Ask::default() }
+    Ask { images: vec![dot].into(), ..Ask::default() }
 }
 
 /// Who was asked and what became of it, in order.

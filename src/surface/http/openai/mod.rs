@@ -65,6 +65,7 @@ fn add(headers: &mut HeaderMap, name: &'static str, text: &str) {
 async fn streamed(live: Arc<Live>, asker: Asker, wanted: Wanted, path: String) -> Response {
     let running = live.now();
     let mut saying = Saying::new(wanted.with_usage, wanted.ask.model.as_deref());
+    let metrics = live.metrics().clone();
     let telling = told(move |listener: mpsc::Sender<String>| async move {
         running.gateway.ask_aloud(&wanted.ask, &asker, &listener).await
     });
@@ -74,7 +75,7 @@ async fn streamed(live: Arc<Live>, asker: Asker, wanted: Wanted, path: String) -
         // The stream has begun, so its status can no longer say so.
         Told::End(Err(failure)) => vec![data(&refusal::openai(failure.code.status(), &failure))],
     };
-    told::response(telling, move |failure| refusal::of(&path, &failure), tell).await
+    told::response(telling, metrics, move |failure| refusal::of(&path, &failure), tell).await
 }
 
 fn data(value: &Value) -> Event {

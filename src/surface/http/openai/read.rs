@@ -50,15 +50,16 @@ const DEFAULT: [&str; 2] = ["default", "auto"];
 pub(super) fn wanted(body: Value) -> Result<Wanted> {
     let Value::Object(mut body) = body else { return Err(Failure::invalid("the body must be a JSON object")) };
     // They may be as large as images are.
-    let heard = conversation::read(&body.remove("messages").unwrap_or_default())?;
+    let heard = conversation::read(body.remove("messages").unwrap_or_default())?;
     let model = text(&body, "model")?.filter(|name| !DEFAULT.contains(&name.as_str()));
     let ask = Ask {
         conversation: heard.turns,
         system: heard.system,
         detail: heard.detail,
-        schema: schema(&body)?,
+        schema: schema(body.remove("response_format"))?,
         model,
         sampling: sampling(&body)?,
+        notes: heard.notes,
         ..Ask::default()
     };
     let with_usage = body.get("stream_options").is_some_and(|options| options["include_usage"] == true);
@@ -66,9 +67,11 @@ pub(super) fn wanted(body: Value) -> Result<Wanted> {
 }
 
 fn dropped(body: &Map<String, Value>) -> Vec<&'static str> {
+    // Compared and not written: it may be of any size.
+    let is = |value: &Value, idle: &str| serde_json::from_str::<Value>(idle).is_ok_and(|idle| idle == *value);
     let is_wanted = |name: &str, idle: &[&str]| {
         let value = body.get(name).filter(|value| !value.is_null());
-        value.is_some_and(|value| !idle.contains(&value.to_string().as_str()))
+        value.is_some_and(|value| !idle.iter().any(|idle| is(value, idle)))
     };
     UNABLE.iter().filter(|(name, idle)| is_wanted(name, idle)).map(|(name, _)| *name).collect()
 }
@@ -100,18 +103,15 @@ fn effort(word: Option<&str>) -> Result<Effort> {
     }
 }
 
-fn schema(body: &Map<String, Value>) -> Result<Option<Arc<Value>>> {
-    let Some(format) = said(body, "response_format") else { return Ok(None) };
+fn schema(format: Option<Value>) -> Result<Option<Arc<Value>>> {
+    let Some(mut format) = format.filter(|format| !format.is_null()) else { return Ok(None) };
     match format["type"].as_str() {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(Arc::new(json!({"type": "object"})))),
-        Some("json_schema") => {
-            let schema = &format["json_schema"]["schema"];
-            if schema.is_object() {
-                return Ok(Some(Arc::new(schema.clone())));
-            }
-            Err(wrong("response_format.json_schema.schema", "a JSON Schema"))
-        }
+        Some("json_schema") => match format.pointer_mut("/json_schema/schema").map(Value::take) {
+            Some(schema @ Value::Object(_)) => Ok(Some(Arc::new(schema))),
+            _ => Err(wrong("response_format.json_schema.schema", "a JSON Schema")),
+        },
         _ => Err(wrong("response_format.type", "text, json_object or json_schema")),
     }
 }

@@ -162,6 +162,11 @@ pub(super) struct Comparison {
     #[schema(value_type = Vec<Compared>)]
     answers: Vec<Value>,
     agreement: Agreement,
+    /// Of all answers together, as far as prices are known.
+    cost_usd: f64,
+    /// When a part of the cost is an estimate.
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// What became of one model: an answer or an error, and its score when the right answer was given.
@@ -211,7 +216,9 @@ impl PartialSchema for BatchOutcome {
 /// An answer or an error, with members more.
 fn either(more: Object, failed: ObjectBuilder) -> Schema {
     let answered = AllOfBuilder::new().item(Ref::from_schema_name(Answer::name())).item(more);
+    let cost = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).description(Some("paid all the same"));
     let failed = failed.property("error", Ref::from_schema_name(Failed::name())).required("error");
+    let failed = failed.property("cost_usd", cost);
     Schema::OneOf(OneOfBuilder::new().item(answered).item(failed).build())
 }
 
@@ -245,7 +252,11 @@ enum Measure {
 pub(super) struct Batch {
     succeeded: u64,
     failed: u64,
+    /// Of all items together, as far as prices are known.
     cost_usd: f64,
+    /// When a part of the cost is an estimate.
+    #[schema(required = false)]
+    warnings: Vec<String>,
     #[schema(value_type = Vec<BatchOutcome>)]
     items: Vec<Value>,
 }
@@ -270,6 +281,8 @@ pub(super) struct Summary {
     succeeded: u64,
     failed: u64,
     cost_usd: f64,
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
 /// An image that was sent ahead.

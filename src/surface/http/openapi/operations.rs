@@ -14,7 +14,7 @@ use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, Response
 use super::KEY;
 use super::answers::{Answer, Delta};
 use super::refusals::{
-    BODY, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
+    BODY, COSTS, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
 };
 use super::{answers, chat, questions};
 use crate::failure::Code;
@@ -68,11 +68,15 @@ fn compare() -> OperationBuilder {
     let operation = operation.request_body(Some(json_or_form::<questions::CompareRequest, questions::CompareForm>()));
     let response =
         told::<answers::Comparison>("what became of each model, in the order in which they were named", events);
-    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES])
+    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES, COSTS])
 }
 
 fn batch() -> OperationBuilder {
-    let events = [event("item", answers::BatchOutcome::name()), event("answer", answers::Summary::name())];
+    let events = [
+        event("item", answers::BatchOutcome::name()),
+        event("answer", answers::Summary::name()),
+        event("error", Refusal::name()),
+    ];
     let operation = guarded("batch", "Asks about many images at once; each has an answer or an error of its own.");
     let operation = operation.request_body(Some(json_or_form::<questions::BatchRequest, questions::BatchForm>()));
     refused(
@@ -91,7 +95,8 @@ fn upload() -> OperationBuilder {
         .required(Some(Required::True))
         .build();
     let response = ResponseBuilder::new().description("the handle").content(JSON, of::<answers::Upload>()).build();
-    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &[BODY, FILES])
+    let refusals: [&[Code]; 3] = [BODY, FILES, &[Code::RateLimited]];
+    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &refusals)
 }
 
 fn chat_completion() -> OperationBuilder {

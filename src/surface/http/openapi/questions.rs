@@ -12,8 +12,9 @@ use utoipa::openapi::schema::{
 };
 
 use crate::batch::MOST_ITEMS;
-use crate::compare::MOST_MODELS;
 
+/// Models that any operator can allow to be compared.
+const MOST_MODELS: usize = 32;
 /// A small picture.
 pub(super) const EXAMPLE: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAACAAAAAgCAIAAAD8GO2jAAAAKklEQVR42mM4ISdHU8QwasGoBaMWjFowasGoBaMWjFowasGoBaMWDBULACXLED1gHZEpAAAAAElFTkSuQmCC";
 
@@ -95,9 +96,16 @@ pub(super) struct CompareRequest {
     models: Vec<String>,
     /// The right answer, to score each against; JSON for data.
     expected: Option<String>,
+    /// Nobody is asked when all models together may cost more US dollars, by estimates of one call each, or when that cannot
+    /// be told.
+    #[schema(minimum = 0)]
+    max_cost_usd: Option<f64>,
     detail: Option<Detail>,
     #[schema(schema_with = region)]
     region: Option<Vec<f64>>,
+    #[schema(minimum = 1)]
+    max_output_tokens: Option<u32>,
+    /// `bypass` when absent: what was remembered says nothing of how long a model takes.
     cache: Option<Cache>,
     stream: Option<bool>,
 }
@@ -212,5 +220,8 @@ fn region() -> Array {
 fn models() -> Array {
     let name = ObjectBuilder::new().schema_type(Type::String);
     let models = ArrayBuilder::new().items(name).min_items(Some(2)).max_items(Some(MOST_MODELS)).unique_items(true);
-    models.description(Some("whom to ask")).examples([json!(["local", "ollama"])]).build()
+    models
+        .description(Some("whom to ask: as many as the operator allows, 8 when nothing else is said"))
+        .examples([json!(["local", "ollama"])])
+        .build()
 }

@@ -21,6 +21,8 @@ pub(super) const FILES: &[Code] = &[Code::ImageCorrupt];
 pub(super) const PICTURES: &[Code] = &[Code::UnsafePath, Code::UrlBlocked, Code::FetchFailed];
 /// Of names of models.
 pub(super) const NAMES: &[Code] = &[Code::ModelNotFound];
+/// Of a limit on what a call may cost.
+pub(super) const COSTS: &[Code] = &[Code::BudgetExceeded];
 /// Of whoever answers.
 pub(super) const MODELS: &[Code] = &[
     Code::CapabilityMissing,

@@ -32,11 +32,11 @@ export class Board {
   }
 
   /** All is there: what became of each, and how far they agree. */
-  finish(outcomes, agreement) {
+  finish(outcomes, { agreement, cost }) {
     outcomes.forEach((outcome, index) => {
       if (!this.columns[index].outcome) this.end(index, outcome);
     });
-    showAgreement(agreement);
+    showAgreement(agreement, cost);
     this.mark(byId("mark").checked);
     byId("mark-choice").hidden = outcomes.filter((outcome) => !outcome.error).length < 2;
   }
@@ -239,12 +239,19 @@ function sentence(text) {
   return /[.!?…]$/.test(whole) ? whole : `${whole}.`;
 }
 
-function showAgreement(agreement) {
-  const place = byId("agreement");
-  if (agreement?.mean === undefined) return place.replaceChildren();
+/** How far the answers agree, and what all of them cost. */
+function showAgreement(agreement, cost) {
+  const sum = cost === undefined ? null : make("p", { class: "figure" }, `${dollars(cost)} together`);
+  byId("agreement").replaceChildren(...[alike(agreement), sum].filter(Boolean));
+}
+
+/** The mean over all pairs, with the pairs behind it where there are several. */
+function alike(agreement) {
+  if (agreement?.mean === undefined) return null;
   const by = { edits: "counting edits between the texts", members: "counting members that are the same" };
-  const pair = ({ models, similarity, by: measure }) => make("li", {}, `${models.join(" and ")}: ${percent(similarity)} `, make("span", { class: "about" }, by[measure] ?? ""));
+  const how = (pair) => make("span", { class: "about" }, ` ${by[pair.by] ?? ""}`);
   const whole = make("span", { class: "agreement-figure" }, `${percent(agreement.mean)} agreement`);
-  if (agreement.pairs.length < 2) return place.replaceChildren(whole, make("span", { class: "about" }, ` ${by[agreement.pairs[0]?.by] ?? ""}`));
-  place.replaceChildren(make("details", {}, make("summary", {}, whole), make("ul", {}, ...agreement.pairs.map(pair))));
+  if (agreement.pairs.length === 1) return make("p", {}, whole, how(agreement.pairs[0]));
+  const line = (pair) => make("li", {}, `${pair.models.join(" and ")}: ${percent(pair.similarity)}`, how(pair));
+  return make("details", {}, make("summary", {}, whole), make("ul", {}, ...agreement.pairs.map(line)));
 }

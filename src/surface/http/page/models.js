@@ -9,14 +9,13 @@ const NAMED = "Names of this server";
 
 let wanted = new Set();
 
-/** Sets up the list; `changed` is called when the choice changes. */
-export function setUpModels(changed) {
+/** Sets up the list and its filter. */
+export function setUpModels() {
   byId("model-list").addEventListener("change", (event) => {
     const { value, checked } = event.target;
     if (checked) wanted.add(value);
     else wanted.delete(value);
     summarize();
-    changed();
   });
   byId("model-filter").addEventListener("input", filter);
 }

@@ -14,7 +14,7 @@ const THEMES = ["auto", "light", "dark"];
 const STATUS_EVERY_MS = 15_000;
 /** What a task is called by people; others are shown by their names. */
 const TASKS = { describe: "Describe", ocr: "Read the text", ask: "Answer a question", extract: "Fill in a schema" };
-const FIELDS = ["task", "prompt", "detail", "max-tokens", "schema"];
+const FIELDS = ["task", "prompt", "detail", "max-tokens", "max-cost", "schema"];
 
 let running = null;
 let board = null;
@@ -128,7 +128,8 @@ async function start() {
 async function asked(names, wanted, signal) {
   const [image, ...more] = await handles(signal);
   const several = names.length > 1;
-  const whom = several ? { models: names } : names.length === 1 ? { model: names[0] } : {};
+  const [limit, one] = [byId("max-cost").value, names.length === 1 ? { model: names[0] } : {}];
+  const whom = several ? { models: names, ...(limit ? { max_cost_usd: Number(limit) } : {}) } : one;
   const images = more.length > 0 ? { image, more_images: more } : { image };
   const place = (data) => (several ? names.indexOf(data.model) : 0);
   let end = null;
@@ -143,8 +144,8 @@ async function asked(names, wanted, signal) {
   const path = several ? "v1/compare" : "v1/analyze";
   await ask(path, { ...images, ...whom, ...wanted, stream: true }, signal, (name, data) => heard[name]?.(data));
   if (!end) throw new Failure(200, { code: "CUT", message: "the connection ended before the answer did", retryable: true });
-  const outcome = several ? { outcomes: end.answers, agreement: end.agreement } : { outcomes: [end], agreement: null };
-  board.finish(outcome.outcomes, outcome.agreement);
+  const outcome = several ? { outcomes: end.answers, agreement: end.agreement, cost: end.cost_usd } : { outcomes: [end], agreement: null };
+  board.finish(outcome.outcomes, outcome);
   if (several) announceEnd(outcome.outcomes);
   return outcome;
 }
@@ -192,7 +193,7 @@ function showAgain(run) {
   choose(models);
   board = new Board(run.outcomes.map((outcome, index) => models[index] ?? outcome.model_requested));
   showAsked(run.question, run.pictures);
-  board.finish(run.outcomes, run.agreement);
+  board.finish(run.outcomes, run);
   byId("answers-heading").focus();
   showAnswers();
 }
@@ -242,8 +243,8 @@ function setUpForm() {
   byId("cancel").addEventListener("click", () => running?.abort());
   byId("form").addEventListener("change", () => {
     showSchema();
-    const [task, detail, most] = ["task", "detail", "max-tokens"].map((name) => byId(name).value);
-    remember({ task, detail, "max-tokens": most, models: chosen() });
+    const kept = ["task", "detail", "max-tokens", "max-cost"].map((name) => [name, byId(name).value]);
+    remember({ ...Object.fromEntries(kept), models: chosen() });
   });
   byId("mark").addEventListener("change", (event) => board?.mark(event.target.checked));
   fill(settings());
@@ -252,7 +253,7 @@ function setUpForm() {
 
 setUpTheme();
 setUpImages(() => (byId("form-error").textContent = ""));
-setUpModels(() => {});
+setUpModels();
 setUpForm();
 setUpKeyboard();
 setUpKey(connect);

@@ -1,0 +1,228 @@
+//! A file of JSON lines that survives whatever ends its writer: lines are written whole, as they come, by one process
+//! at a time; one that was torn is dropped when the file is opened again.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::failure::{Code, Failure, Result};
+
+/// Bytes of a line that are read again. Answers are far smaller; what is longer was not written by us.
+const LONGEST: u64 = 32 << 20;
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    from: u64,
+    bytes: usize,
+}
+
+/// A file of lines, open for more of them.
+#[derive(Debug)]
+pub struct Journal {
+    file: Arc<File>,
+    path: PathBuf,
+    end: u64,
+}
+
+/// What to do with a line of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Keep,
+    /// The question is asked again.
+    Drop,
+}
+
+impl Journal {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` when there is one, or it cannot be made.
+    pub fn create(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let made = OpenOptions::new().read(true).write(true).create_new(true).open(path);
+        let file = made.map_err(|error| {
+            let failure = Failure::invalid(format!("writing {shown}: {error}"));
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => failure.advise("go on with it with --resume, or name another file"),
+                _ => failure,
+            }
+        })?;
+        lock(&file, path)?;
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), end: 0 })
+    }
+
+    /// Opens the file of an earlier run, or begins it when there is none. Each whole line is shown to `judge`, with its
+    /// place in what is kept; lines that are to be dropped, and one that was torn, are gone before this returns.
+    ///
+    /// # Errors
+    /// `INVALID_INPUT` when it cannot be read, is not a file of such lines, or another process writes it; whatever
+    /// `judge` finds wrong.
+    pub fn resume(path: &Path, mut judge: impl FnMut(&Value, Place) -> Result<Fate>) -> Result<Self> {
+        // What a link leads to is replaced, not the link.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let wrong = |error: io::Error| Failure::invalid(format!("reading {}: {error}", path.display()));
+        let old = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path),
+            Err(error) => return Err(wrong(error)),
+        };
+        lock(&old, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let kept = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
+        // Locked before it is in the place of the other, so that there is no moment for a second writer.
+        lock(kept.as_file(), path)?;
+        let mut writer = BufWriter::new(kept.as_file());
+        let (mut end, mut is_changed, mut line, mut number) = (0, false, Vec::new(), 0);
+        let mut reader = BufReader::new(&old);
+        loop {
+            line.clear();
+            number += 1;
+            let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(wrong)?;
+            if read == 0 {
+                break;
+            }
+            if line.last() != Some(&b'\n') {
+                is_changed = true;
+                break;
+            }
+            let Ok(value) = serde_json::from_slice(&line) else {
+                let message = format!("reading {}: line {number} is not JSON", path.display());
+                return Err(Failure::invalid(message).advise("resume a file that this command has written"));
+            };
+            let place = Place { from: end, bytes: line.len() };
+            match judge(&value, place)? {
+                Fate::Keep => {
+                    writer.write_all(&line).map_err(wrong)?;
+                    end += line.len() as u64;
+                }
+                Fate::Drop => is_changed = true,
+            }
+        }
+        writer.flush().map_err(wrong)?;
+        drop(writer);
+        let mut file = old;
+        if is_changed {
+            let permissions = file.metadata().map_err(wrong)?.permissions();
+            kept.as_file().set_permissions(permissions).map_err(wrong)?;
+            kept.as_file().sync_data().map_err(wrong)?;
+            file = kept.persist(path).map_err(|error| wrong(error.error))?;
+        }
+        file.seek(SeekFrom::Start(end)).map_err(wrong)?;
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), end })
+    }
+
+    /// Writes a line. When this returns, the line outlives the process.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the disk does not take it.
+    pub async fn add(&mut self, line: &Value) -> Result<Place> {
+        let mut bytes = line.to_string().into_bytes();
+        bytes.push(b'\n');
+        let place = Place { from: self.end, bytes: bytes.len() };
+        self.end += place.bytes as u64;
+        let file = Arc::clone(&self.file);
+        let written = spawn_blocking(move || (&*file).write_all(&bytes)).await;
+        written.map_err(io::Error::other).flatten().map_err(|error| self.broken("writing", &error))?;
+        Ok(place)
+    }
+
+    /// Reads a line again.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it is not there any more.
+    pub async fn line(&self, place: Place) -> Result<Value> {
+        let path = self.path.clone();
+        let reading = spawn_blocking(move || {
+            // Through a door of its own: the place where lines are added stays where it is.
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(place.from))?;
+            let mut bytes = vec![0; place.bytes];
+            file.read_exact(&mut bytes)?;
+            Ok(serde_json::from_slice(&bytes)?)
+        });
+        reading.await.map_err(io::Error::other).flatten().map_err(|error| self.broken("reading", &error))
+    }
+
+    /// Waits until the disk has everything.
+    ///
+    /// # Errors
+    /// `INTERNAL` when it does not take it.
+    pub async fn close(self) -> Result<()> {
+        let file = Arc::clone(&self.file);
+        let synced = spawn_blocking(move || file.sync_data()).await;
+        synced.map_err(io::Error::other).flatten().map_err(|error| self.broken("writing", &error))
+    }
+
+    fn broken(&self, doing: &str, error: &io::Error) -> Failure {
+        Failure::new(Code::Internal, format!("{doing} {}: {error}", self.path.display()))
+            .advise("make room, and go on with --resume")
+    }
+}
+
+/// One process writes a file.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::invalid(format!("writing {}: another process is writing it", path.display()))
+                .advise("wait for it, or name another file"))
+        }
+        // Some file systems know no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn all(path: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(path).expect("a file");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_kept_and_what_was_torn_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.jsonl");
+        let mut journal = Journal::create(&path).expect("a journal");
+        for number in 0..3 {
+            journal.add(&json!({"number": number})).await.expect("written");
+        }
+        drop(journal);
+        let mut torn = OpenOptions::new().append(true).open(&path).expect("the file");
+        torn.write_all(b"{\"number\": 3").expect("half a line");
+        drop(torn);
+
+        let mut places = Vec::new();
+        let judge = |line: &Value, place| {
+            places.push(place);
+            Ok(if line["number"] == 1 { Fate::Drop } else { Fate::Keep })
+        };
+        let mut journal = Journal::resume(&path, judge).expect("the journal");
+        assert_eq!(all(&path), [json!({"number": 0}), json!({"number": 2})]);
+        let place = journal.add(&json!({"number": "new"})).await.expect("written");
+        assert_eq!(journal.line(place).await.expect("a line"), json!({"number": "new"}));
+        assert_eq!(journal.line(*places.last().expect("three")).await.expect("a line"), json!({"number": 2}));
+        assert_eq!(all(&path).len(), 3);
+    }
+
+    #[test]
+    fn a_file_has_one_writer_and_is_never_begun_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("out.jsonl");
+        let journal = Journal::resume(&path, |_, _| Ok(Fate::Keep)).expect("begun");
+        let second = Journal::resume(&path, |_, _| Ok(Fate::Keep)).expect_err("somebody writes");
+        assert!(second.message.contains("another process"), "{second}");
+        drop(journal);
+        let again = Journal::create(&path).expect_err("it is there");
+        assert!(again.advice.expect("advice").contains("--resume"));
+        std::fs::write(&path, "not JSON\n").expect("a file");
+        assert!(Journal::resume(&path, |_, _| Ok(Fate::Keep)).is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! What a batch is about: files, folders, patterns, addresses, and manifests with a question of their own on each line.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+use walkdir::WalkDir;
+
+use crate::bulk::{self, Job};
+use crate::failure::{Failure, Result};
+use crate::gateway::Ask;
+use crate::intake::source::Source;
+use crate::surface::arguments;
+
+/// Endings of files that are taken from folders. Whoever names a file may call it anything.
+const ENDINGS: [&str; 9] = ["bmp", "gif", "jpeg", "jpg", "pdf", "png", "tif", "tiff", "webp"];
+/// Questions of one run.
+const MOST: usize = 1_000_000;
+/// Characters of an address or of data that a line repeats.
+const LONGEST_SHOWN: usize = 2000;
+
+/// The questions that these inputs come to, in their order; what is named twice comes once.
+///
+/// # Errors
+/// `INVALID_INPUT` naming what cannot be used.
+pub(super) fn jobs(inputs: &[String], base: &Ask) -> Result<Vec<Job>> {
+    let mut collected = Collected::default();
+    for input in inputs {
+        if is_manifest(input) {
+            manifest(Path::new(input), base, &mut collected)?;
+            continue;
+        }
+        for image in images(input)? {
+            if collected.named.insert(image.clone()) {
+                collected.add(None, Ask { images: [image].into(), ..base.clone() })?;
+            }
+        }
+    }
+    if collected.jobs.is_empty() {
+        let message = format!("nothing to ask about in {}", inputs.join(", "));
+        return Err(Failure::invalid(message)
+            .advise(format!("name files, or folders with files that end in {}", ENDINGS.join(", "))));
+    }
+    Ok(collected.jobs)
+}
+
+#[derive(Default)]
+struct Collected {
+    jobs: Vec<Job>,
+    /// Images that were named without a question of their own.
+    named: HashSet<String>,
+    /// How often each name was given.
+    ids: HashMap<String, usize>,
+}
+
+impl Collected {
+    fn add(&mut self, id: Option<String>, ask: Ask) -> Result<()> {
+        if self.jobs.len() == MOST {
+            return Err(Failure::invalid(format!("these are more than {MOST} questions")).advise("split them"));
+        }
+        let is_given = id.is_some();
+        let id = id.unwrap_or_else(|| ask.images.iter().map(|image| shown(image)).collect::<Vec<_>>().join(" + "));
+        let times = self.ids.entry(id.clone()).or_default();
+        *times += 1;
+        let id = match (*times, is_given) {
+            (1, _) => id,
+            (_, true) => return Err(Failure::invalid(format!("two questions have the id `{id}`"))),
+            (times, false) => format!("{id} #{times}"),
+        };
+        let images: Vec<String> = ask.images.iter().map(|image| shown(image)).collect();
+        let mut head = Map::from_iter([("id".to_owned(), json!(id))]);
+        match images.as_slice() {
+            [image] => head.insert("image".into(), json!(image)),
+            images => head.insert("images".into(), json!(images)),
+        };
+        head.insert("question".into(), json!(bulk::question_digest(&ask)));
+        self.jobs.push(Job { id, ask, head });
+        Ok(())
+    }
+}
+
+/// What a line repeats of an image's name: data would fill it.
+fn shown(image: &str) -> String {
+    match image.char_indices().nth(LONGEST_SHOWN) {
+        None => image.to_owned(),
+        Some(_) => format!("{}… ({} bytes)", image.chars().take(60).collect::<String>(), image.len()),
+    }
+}
+
+fn is_manifest(input: &str) -> bool {
+    let ending = Path::new(input).extension();
+    ending.is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl") || ending.eq_ignore_ascii_case("ndjson"))
+        && matches!(Source::parse(input), Ok(Source::Path(_)))
+}
+
+/// The images that one input names.
+fn images(input: &str) -> Result<Vec<String>> {
+    let path = Path::new(input);
+    if path.is_dir() {
+        return folder(path);
+    }
+    let is_pattern = input.contains(['*', '?', '[']);
+    if path.exists() || !is_pattern || !matches!(Source::parse(input), Ok(Source::Path(_))) {
+        return Ok(vec![input.to_owned()]);
+    }
+    let wrong = |why: String| Failure::invalid(format!("reading the pattern {input}: {why}"));
+    let found = glob::glob(input).map_err(|error| wrong(error.to_string()))?;
+    let mut images = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| wrong(error.to_string()))?;
+        if path.is_dir() {
+            images.extend(folder(&path)?);
+        } else {
+            images.push(text(&path)?);
+        }
+    }
+    if images.is_empty() { Err(wrong("nothing has such a name".into())) } else { Ok(images) }
+}
+
+/// The images in a folder and those below it, in the order of their names. Hidden ones are nobody's to send away.
+fn folder(folder: &Path) -> Result<Vec<String>> {
+    let is_hidden =
+        |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+    let mut images = Vec::new();
+    for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
+        let entry = entry.map_err(|error| Failure::invalid(format!("reading {}: {error}", folder.display())))?;
+        let ending = entry.path().extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if entry.file_type().is_file() && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)) {
+            images.push(text(entry.path())?);
+        }
+    }
+    Ok(images)
+}
+
+fn text(path: &Path) -> Result<String> {
+    let text = path.to_str().map(str::to_owned);
+    text.ok_or_else(|| Failure::invalid(format!("the name of {} is not UTF-8 text", path.display())))
+}
+
+/// The questions of a manifest: each line is an image, or an object with the arguments of `analyze_image` and perhaps an
+/// `id`. What a line does not say, the command says. Paths start from the manifest's folder.
+fn manifest(path: &Path, base: &Ask, collected: &mut Collected) -> Result<()> {
+    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let in_line = |failure: Failure| Failure {
+            message: format!("{}, line {}: {}", path.display(), number + 1, failure.message),
+            ..failure
+        };
+        let (id, ask) = asked(line, base).map_err(in_line)?;
+        let images = ask.images.iter().map(|image| beside(image, path)).collect();
+        collected.add(id, Ask { images, ..ask }).map_err(in_line)?;
+    }
+    Ok(())
+}
+
+fn asked(line: &str, base: &Ask) -> Result<(Option<String>, Ask)> {
+    let value = serde_json::from_str(line).map_err(|error| Failure::invalid(format!("it is not JSON: {error}")))?;
+    let mut said = match value {
+        Value::String(image) => Map::from_iter([("image".to_owned(), Value::String(image))]),
+        Value::Object(said) => said,
+        _ => return Err(Failure::invalid("it must be the name of an image, or an object with an `image`")),
+    };
+    let id = match said.remove("id") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) => Some(id),
+        Some(Value::Number(id)) => Some(id.to_string()),
+        Some(_) => return Err(Failure::invalid("`id` must be a text or a number")),
+    };
+    let says = |name: &str| said.contains_key(name);
+    let (detail, fallback, boxes) = (says("detail"), says("fallback"), says("boxes"));
+    let own = arguments::ask(said)?;
+    let sampling = vision_providers::request::Sampling {
+        temperature: own.sampling.temperature.or(base.sampling.temperature),
+        top_p: own.sampling.top_p.or(base.sampling.top_p),
+        seed: own.sampling.seed.or(base.sampling.seed),
+        max_output_tokens: own.sampling.max_output_tokens.or(base.sampling.max_output_tokens),
+        stop: own.sampling.stop,
+        ..base.sampling.clone()
+    };
+    let ask = Ask {
+        prompt: own.prompt.or_else(|| base.prompt.clone()),
+        task: own.task.or_else(|| base.task.clone()),
+        schema: own.schema.or_else(|| base.schema.clone()),
+        model: own.model.or_else(|| base.model.clone()),
+        fallback: if fallback { own.fallback } else { base.fallback },
+        boxes: if boxes { own.boxes } else { base.boxes },
+        detail: if detail { own.detail } else { base.detail },
+        region: own.region.or(base.region),
+        system: own.system.or_else(|| base.system.clone()),
+        cache: own.cache.or(base.cache),
+        sampling,
+        ..own
+    };
+    Ok((id, ask))
+}
+
+/// A path of a manifest, seen from where the command runs.
+fn beside(image: &str, manifest: &Path) -> String {
+    let Ok(Source::Path(path)) = Source::parse(image) else { return image.to_owned() };
+    let folder = manifest.parent().unwrap_or(Path::new(""));
+    if PathBuf::from(&path).is_absolute() || path.starts_with('~') {
+        return path;
+    }
+    folder.join(path).to_string_lossy().into_owned()
+}

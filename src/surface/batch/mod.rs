@@ -1,0 +1,225 @@
+//! The command that asks about many images: one line of JSON for each, written as it comes, and a run that can go on.
+
+mod inputs;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use vision_providers::price::MicroUsd;
+
+use crate::bulk::journal::{Fate, Journal};
+use crate::bulk::{Job, Known, Run, Tally, Terms};
+use crate::failure::{Code, Failure, Result};
+use crate::gateway::{Asker, Gateway};
+use crate::intake::Door;
+use crate::reply::Reply;
+use crate::surface::answer;
+use crate::surface::cli::{print_json, tell};
+use crate::surface::progress::{Progress, until_told};
+use crate::surface::question::{AskedArgs, ChoiceArgs, show_failure};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files, folders, patterns, addresses, or manifests that end in .jsonl
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// Where the answers go, a line of JSON each
+    #[arg(long, value_name = "FILE.jsonl")]
+    out: PathBuf,
+    /// Go on with the file of an earlier run: ask what it has no answer to
+    #[arg(long)]
+    resume: bool,
+    /// Questions asked at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: u16,
+    /// Stop before the answers in the file might have cost more
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    max_cost: Option<MicroUsd>,
+    #[command(flatten)]
+    choice: ChoiceArgs,
+    #[command(flatten)]
+    asked: AskedArgs,
+    /// Print what became of it as one JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// An amount of money on the command line.
+pub(super) fn dollars(text: &str) -> Result<MicroUsd, String> {
+    let amount = text.trim_start_matches('$').parse().ok().and_then(MicroUsd::from_dollars);
+    amount.ok_or_else(|| "an amount in dollars, such as 2.50".to_owned())
+}
+
+/// Runs the command.
+pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
+    let json = args.json;
+    let prepared = match prepare(args).await {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            show_failure(&failure, json);
+            return ExitCode::from(2);
+        }
+    };
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let (out, skipped) = (prepared.out.clone(), prepared.skipped);
+    let progress = Progress::of(prepared.jobs.len(), quiet);
+    let outcome = until_told(carried_out(gateway, prepared, stop.clone(), &progress), &stop).await;
+    progress.end();
+    let left = || Err(Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume"));
+    match outcome.unwrap_or_else(left) {
+        Ok(tally) => {
+            let summary = Summary { tally, skipped, out: &out, seconds: began.elapsed().as_secs_f64() };
+            summary.show(json, quiet);
+            if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(failure) => {
+            show_failure(&failure, json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A run that may begin.
+struct Prepared {
+    jobs: Vec<Job>,
+    known: Vec<Known>,
+    journal: Journal,
+    terms: Terms,
+    out: PathBuf,
+    /// Questions that an earlier run has answered.
+    skipped: usize,
+}
+
+async fn prepare(args: Args) -> Result<Prepared> {
+    let base = args.choice.of(args.asked.ask()?);
+    let (inputs, resume, out) = (args.inputs, args.resume, args.out);
+    let (at_once, most) = (usize::from(args.jobs), args.max_cost);
+    let preparing = spawn_blocking(move || {
+        let jobs = inputs::jobs(&inputs, &base)?;
+        let earlier = if resume { Earlier::read(&out, &jobs)? } else { Earlier::none(&out)? };
+        let Earlier { journal, known, spent, answered } = earlier;
+        let all = jobs.len();
+        let jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+        let terms = Terms { at_once, most, spent, twins: true };
+        Ok(Prepared { skipped: all - jobs.len(), jobs, known, journal, terms, out })
+    });
+    let broken = |_| Failure::new(Code::Internal, "reading the inputs met a fault of the program");
+    preparing.await.map_err(broken).flatten()
+}
+
+/// What an earlier run has left.
+struct Earlier {
+    journal: Journal,
+    known: Vec<Known>,
+    spent: MicroUsd,
+    answered: HashSet<String>,
+}
+
+impl Earlier {
+    fn none(out: &Path) -> Result<Self> {
+        let journal = Journal::create(out)?;
+        Ok(Self { journal, known: Vec::new(), spent: MicroUsd::default(), answered: HashSet::new() })
+    }
+
+    /// Reads the file. Lines with an error are dropped, because their questions are asked again.
+    fn read(out: &Path, jobs: &[Job]) -> Result<Self> {
+        let asks: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
+        let (mut known, mut spent, mut answered) = (Vec::new(), 0, HashSet::new());
+        let journal = Journal::resume(out, |line, place| {
+            let id = line["id"].as_str().unwrap_or_default();
+            let cost = line["cost_usd"].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default();
+            let Some(job) = asks.get(id) else {
+                spent += cost.0;
+                return Ok(Fate::Keep);
+            };
+            if line.get("error").is_some() || answered.contains(id) {
+                return Ok(Fate::Drop);
+            }
+            if line["question"] != job.head["question"] {
+                let message = format!("{}: `{id}` was asked something else in the earlier run", out.display());
+                return Err(Failure::invalid(message).advise("ask as before, or name another file with --out"));
+            }
+            spent += cost.0;
+            known.extend(Known::of(line, place, &job.ask));
+            answered.insert(id.to_owned());
+            Ok(Fate::Keep)
+        })?;
+        Ok(Self { journal, known, spent: MicroUsd(spent), answered })
+    }
+}
+
+async fn carried_out(
+    gateway: &Gateway,
+    prepared: Prepared,
+    stop: CancellationToken,
+    progress: &Progress,
+) -> Result<Tally> {
+    let Prepared { jobs, known, mut journal, terms, .. } = prepared;
+    let asker = Asker::local(Door::CommandLine);
+    let run = Run { gateway, asker: &asker, terms, tell: told, stop };
+    let tally = run.carry_out(&jobs, known, &mut journal, |tally| progress.show(tally)).await?;
+    journal.close().await?;
+    Ok(tally)
+}
+
+/// What became of a question, as every surface shows it.
+fn told(outcome: &Result<Reply>) -> Map<String, Value> {
+    let value = match outcome {
+        Ok(reply) => answer::whole(reply),
+        Err(failure) => answer::error(failure),
+    };
+    let Value::Object(told) = value else { return Map::new() };
+    told
+}
+
+/// What became of a run.
+struct Summary<'a> {
+    tally: Tally,
+    skipped: usize,
+    out: &'a Path,
+    seconds: f64,
+}
+
+impl Summary<'_> {
+    fn is_complete(&self) -> bool {
+        self.tally.failed == 0 && self.tally.left == 0
+    }
+
+    fn show(&self, json: bool, quiet: bool) {
+        let Self { tally, skipped, out, seconds } = self;
+        let cost = tally.spent.dollars();
+        if json {
+            let mut value = json!({"answered": tally.answered, "failed": tally.failed, "same": tally.same,
+                "answered_before": skipped, "not_asked": tally.left, "cost_usd": cost, "seconds": seconds,
+                "out": out.display().to_string()});
+            if let Some(why) = &tally.stopped {
+                value["stopped"] = json!(why.name());
+            }
+            return print_json(&value);
+        }
+        if let Some(why) = &tally.stopped {
+            tell(&format!("stopped: {}", why.told()));
+        }
+        if quiet {
+            return;
+        }
+        let mut parts = vec![format!("{} answered", tally.answered)];
+        let counts = [
+            (tally.same, "of them as others with the same bytes"),
+            (tally.failed, "failed"),
+            (*skipped, "answered before"),
+            (tally.left, "not asked"),
+        ];
+        parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        tell(&format!("{}; ${cost:.4} in all; {seconds:.1} s; {}", parts.join(", "), out.display()));
+        if !self.is_complete() {
+            tell("hint: the same command with --resume asks what has no answer yet");
+        }
+    }
+}
