@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what is missing, with the system's own package manager. Does nothing when all is there.
 # That is Tesseract, and a C compiler for the build. On Debian also, for the tests (`install.sh tests`), an X server without
-# a screen and a program that copies to its clipboard; and for real clients (`install.sh clients`), npm and Python's venv.
+# a screen and a program that copies to its clipboard; for real clients (`install.sh clients`), npm and Python's venv; and for
+# the page (`install.sh page`), npm and a browser.
 set -eu
 
 missing() { ! command -v "$1" >/dev/null 2>&1; }
@@ -23,6 +24,10 @@ fi
 if [ "${1:-}" = clients ] && command -v apt-get >/dev/null 2>&1; then
     missing npm && need="$need npm"
     python3 -c 'import ensurepip' 2>/dev/null || need="$need python3-venv"
+fi
+if [ "${1:-}" = page ] && command -v apt-get >/dev/null 2>&1; then
+    missing npm && need="$need npm"
+    missing chromium && missing chromium-browser && missing google-chrome && need="$need chromium"
 fi
 [ -n "$need" ] || exit 0
 

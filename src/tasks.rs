@@ -149,9 +149,14 @@ fn identifier(name: &str) -> String {
     plain.take(64).collect()
 }
 
+/// The names of all tasks, our own first.
+pub fn names(presets: &Presets) -> impl Iterator<Item = &str> {
+    Task::ALL.iter().map(|task| task.name()).chain(presets.keys().map(String::as_str))
+}
+
 fn unknown(name: &str, presets: &Presets) -> Failure {
-    let names: Vec<&str> = Task::ALL.iter().map(|task| task.name()).chain(presets.keys().map(String::as_str)).collect();
-    Failure::invalid(format!("there is no task called `{name}`")).advise(format!("use one of {}", names.join(", ")))
+    let names = names(presets).collect::<Vec<_>>().join(", ");
+    Failure::invalid(format!("there is no task called `{name}`")).advise(format!("use one of {names}"))
 }
 
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl Gateway {
             return;
         }
         if let Some(cost) = reply.cost {
-            self.metrics.cost(provider, cost.dollars());
+            self.metrics.cost(provider, cost);
         }
         if let Some(usage) = &reply.usage {
             let counts = [

@@ -9,7 +9,7 @@ use vision_providers::price::{MicroUsd, Price};
 
 use crate::gateway::Gateway;
 use crate::rights::Rights;
-use crate::router::roster::{Backend, KeyState};
+use crate::router::roster::{Backend, Candidate, KeyState};
 use crate::surface::health;
 
 /// A list as text: a line for each provider and each of its models.
@@ -102,6 +102,18 @@ fn listed(gateway: &Gateway, rights: &Rights, one: impl Fn(&str, &Backend) -> Va
     list
 }
 
+/// One model in a few words, for whoever chooses among names.
+pub(super) fn brief(candidate: &Candidate) -> Value {
+    let card = &candidate.card;
+    let tasks: Vec<&str> = card.tasks.iter().map(|task| task.name()).collect();
+    let mut value = json!({"model": candidate.name(), "tasks": tasks});
+    if let Some(price) = card.price {
+        add_price(&mut value, &price);
+    }
+    add_retirement(&mut value, card);
+    value
+}
+
 fn provider_json(name: &str, backend: &Backend) -> Value {
     let key = match &backend.key {
         KeyState::NotNeeded => "not needed".to_owned(),
@@ -149,14 +161,17 @@ fn card_json(provider: &str, card: &ModelCard) -> Value {
     if let Some(price) = card.price {
         add_price(&mut value, &price);
     }
-    if let Some(retirement) = &card.retirement {
-        let key = if card.retired_by(&Date::today()).is_some() { "retired" } else { "retires" };
-        value[key] = json!(retirement.on.to_string());
-        if let Some(successor) = &retirement.successor {
-            value["successor"] = json!(successor.as_str());
-        }
-    }
+    add_retirement(&mut value, card);
     value
+}
+
+fn add_retirement(value: &mut Value, card: &ModelCard) {
+    let Some(retirement) = &card.retirement else { return };
+    let key = if card.retired_by(&Date::today()).is_some() { "retired" } else { "retires" };
+    value[key] = json!(retirement.on.to_string());
+    if let Some(successor) = &retirement.successor {
+        value["successor"] = json!(successor.as_str());
+    }
 }
 
 fn json_mode(mode: JsonMode) -> &'static str {

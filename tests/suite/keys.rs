@@ -21,7 +21,7 @@ fn made(name: &str) -> (String, String) {
 }
 
 /// A caller with a key and with these settings more, as a header and as a piece of configuration.
-fn caller(name: &str, more: &str) -> (String, String) {
+pub(crate) fn caller(name: &str, more: &str) -> (String, String) {
     let (key, digest) = made(name);
     (format!("authorization: Bearer {key}\r\n"), format!("[server.keys.{name}]\nhash = \"{digest}\"\n{more}"))
 }

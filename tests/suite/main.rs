@@ -19,6 +19,7 @@ mod mcp;
 mod oauth;
 mod openai;
 mod openapi;
+mod page;
 mod rest;
 mod routes;
 mod runs;

@@ -48,7 +48,9 @@ impl Description {
     /// Holds an answer to what is said of it. Where nothing is, it can only be refused.
     pub(crate) fn check(&self, line: &str, answer: &Answer) {
         let Some(operation) = self.operation(line) else {
-            let is_elsewhere = ["/mcp", "OPTIONS"].iter().any(|other| line.contains(other));
+            // What people see in a browser is described nowhere.
+            let is_page = line.ends_with(" /") || line.contains(" /page/");
+            let is_elsewhere = is_page || ["/mcp", "OPTIONS"].iter().any(|other| line.contains(other));
             return assert!(is_elsewhere || answer.status >= 400, "{line} is not described: {answer:?}");
         };
         if line == "POST /v1/models" || answer.header("access-control-allow-methods").is_some() {
@@ -217,7 +219,7 @@ async fn what_is_described_can_be_asked_and_what_is_not_is_refused() {
         }
         let qr = example_bytes("qr.png");
         assert_eq!(server.post_form("/v1/images", "", &[("image", Some("a.png"), &qr)]).await.status, 201);
-        for path in ["/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/a/m"] {
+        for path in ["/healthz", "/readyz", "/metrics", "/v1/status", "/v1/models", "/v1/models/a/m"] {
             assert_eq!(server.request(&format!("GET {path}"), "", b"").await.status, 200, "{path}");
         }
     })

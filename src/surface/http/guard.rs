@@ -60,7 +60,14 @@ impl Guard {
         let origin = origin.to_lowercase();
         let local = Url::parse(&origin)
             .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(is_loopback));
-        local || self.origins.contains(&origin)
+        local || self.origins.contains(&origin) || self.is_own(&origin, headers)
+    }
+
+    /// The page of this server, under the name by which it is being called. Whether there is TLS in between, a proxy knows.
+    fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_lowercase);
+        self.allows_host(headers) && authority.is_some() && authority == host.as_deref()
     }
 }
 

@@ -12,8 +12,10 @@ mod images;
 mod lenient;
 mod openai;
 mod openapi;
+mod page;
 mod refusal;
 mod rest;
+mod status;
 mod told;
 
 use std::net::SocketAddr;
@@ -113,7 +115,7 @@ async fn serve(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor, mc
     let doorkeeper = Doorkeeper::new(Arc::clone(&live), is_public);
     let state = Served { live: Arc::clone(&live), doorkeeper, admission, draining: draining.clone() };
     let routes = routes(state, mcp);
-    info!(%address, "listening; MCP is at /mcp, REST at /v1");
+    info!(%address, "listening; MCP is at /mcp, REST at /v1, a page for people at /");
     let minding = supervisor.spawn("memory", minding);
     let connections = Connections::new(config.server.max_connections, live.metrics().clone());
     let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
@@ -167,7 +169,8 @@ fn routes(served: Served, mcp: Router) -> Router {
         .layer(from_fn_with_state(BodyMemory::default(), body::whole))
         // Reading what will be refused is the dearest way to refuse it.
         .layer(from_fn_with_state(admission.clone(), not_in_vain));
-    let watched = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(live));
+    // How things are is told even when nothing else is.
+    let watched = Router::new().route("/metrics", get(metrics)).merge(status::routes()).with_state(Arc::clone(live));
     let document = get(caller::protected_resource);
     let about = Router::new()
         .route("/.well-known/oauth-protected-resource", document.clone())
@@ -180,6 +183,8 @@ fn routes(served: Served, mcp: Router) -> Router {
         .layer(from_fn_with_state(doorkeeper.clone(), caller::known))
         // Whoever has no token reads there how to get one.
         .merge(about)
+        // It asks people for their key.
+        .merge(page::routes())
         // Browsers ask without a key whether they may ask.
         .layer(from_fn_with_state(Arc::clone(live), guard::cross_origin))
         .layer(from_fn_with_state(Arc::clone(live), guard::guarded));

@@ -7,7 +7,7 @@ use vision_providers::answer::{Finish, Usage};
 
 use crate::gateway::{Asker, Gateway};
 use crate::reply::{Content, Reply};
-use crate::surface::answer;
+use crate::surface::{answer, models};
 
 /// A whole answer.
 pub(super) fn completion(reply: &Reply) -> Value {
@@ -68,14 +68,20 @@ impl Saying {
     }
 }
 
-/// Every name by which this caller can ask for a model, in the shape of OpenAI's list.
+/// Every name by which this caller can ask for a model, in the shape of OpenAI's list. What a name leads to, what that can do
+/// and what it costs stand in a member of ours; names of rules lead to one or another.
 pub(super) fn models(gateway: &Gateway, asker: &Asker) -> Vec<Value> {
-    let names = gateway.roster.names_for(&asker.rights);
-    let owner = |name: &str| match gateway.roster.resolve(name) {
-        Ok(candidate) => candidate.provider.id().to_owned(),
-        Err(_) => "visiongate".to_owned(),
+    let one = |name: &String| {
+        let found = gateway.roster.resolve(name);
+        let owner = found.as_ref().map_or("visiongate", |candidate| candidate.provider.id());
+        let mut value = json!({"id": name, "object": "model", "created": 0, "owned_by": owner});
+        // A rule's name may lead to a model of theirs although an alias of that name does not.
+        if let Some(candidate) = found.as_ref().ok().filter(|it| gateway.roster.allows(&asker.rights, it)) {
+            value["visiongate"] = models::brief(candidate);
+        }
+        value
     };
-    names.iter().map(|name| json!({"id": name, "object": "model", "created": 0, "owned_by": owner(name)})).collect()
+    gateway.roster.names_for(&asker.rights).iter().map(one).collect()
 }
 
 fn content(reply: &Reply) -> String {

@@ -312,14 +312,44 @@ pub(super) struct Readiness {
     providers: BTreeMap<String, ProviderState>,
 }
 
+/// How the server is, and what today has cost.
+#[derive(ToSchema)]
+pub(super) struct Status {
+    version: String,
+    /// What can be asked for by name: our own tasks, and those of the operator.
+    tasks: Vec<String>,
+    /// The providers that the caller may ask.
+    providers: BTreeMap<String, ProviderState>,
+    /// Since when spending is counted: midnight (UTC), or the start of the program. Absent for callers who may not ask
+    /// everything.
+    #[schema(required = false)]
+    since: String,
+    /// What everybody's answers have cost since then, as far as prices are known. Absent like `since`.
+    #[schema(required = false)]
+    spend_today_usd: f64,
+}
+
 #[derive(ToSchema)]
 struct ProviderState {
     /// `ready`, `no_key`, or why it is left alone.
     state: String,
     #[schema(required = false)]
     asked_again_in_s: u64,
+    /// Of its models, where several are left alone.
+    #[schema(required = false)]
+    models: BTreeMap<String, ModelState>,
     #[schema(required = false)]
     last_error: LastError,
+    /// In `/v1/status`, for callers who may ask everything.
+    #[schema(required = false)]
+    spend_today_usd: f64,
+}
+
+/// Why a model is left alone.
+#[derive(ToSchema)]
+struct ModelState {
+    state: String,
+    asked_again_in_s: u64,
 }
 
 #[derive(ToSchema)]

@@ -306,6 +306,51 @@ pub(super) struct Model {
     object: String,
     created: u64,
     owned_by: String,
+    /// Absent for names of rules, which lead to one model or another.
+    #[schema(required = false)]
+    visiongate: ModelBrief,
+}
+
+/// The model that a name leads to.
+#[derive(ToSchema)]
+struct ModelBrief {
+    /// As `provider/model`.
+    model: String,
+    tasks: Vec<String>,
+    /// Absent when no price is known.
+    #[schema(required = false)]
+    price_usd_per_million: TokenPrice,
+    #[schema(required = false)]
+    price_usd_per_page: f64,
+    /// With data that a schema asks for.
+    #[schema(required = false)]
+    price_usd_per_annotated_page: f64,
+    /// Since when it has been retired.
+    #[schema(required = false)]
+    retired: String,
+    /// When it will be retired.
+    #[schema(required = false)]
+    retires: String,
+    #[schema(required = false)]
+    successor: String,
+}
+
+/// By a million tokens, in US dollars.
+#[derive(ToSchema)]
+struct TokenPrice {
+    input: f64,
+    output: f64,
+    cached: f64,
+    #[schema(required = false)]
+    above: LongPrice,
+}
+
+/// Of the whole request, when it has more tokens than these.
+#[derive(ToSchema)]
+struct LongPrice {
+    tokens: u64,
+    input: f64,
+    output: f64,
 }
 
 fn list() -> Object {

@@ -20,7 +20,7 @@ use utoipa::openapi::{InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefO
 /// The name of the one way to prove who one is.
 const KEY: &str = "key";
 const WORDS: &str = "Images in, one answer of one shape out, whichever model looks at them. The same calls are tools over MCP at \
-    `/mcp` (streamable HTTP; POST JSON-RPC messages). Errors are one object everywhere, and in OpenAI's shape on the routes \
+    `/mcp` (streamable HTTP; POST JSON-RPC messages), and `/` is a page for people with a browser. Errors are one object everywhere, and in OpenAI's shape on the routes \
     that OpenAI's clients call. Members that say nothing are absent, never null. Other spellings that programs and models \
     commonly use (`images`, `image_url`, `question`, `max_tokens`, numbers as text) are understood too.";
 const KEY_WORDS: &str =
@@ -70,6 +70,7 @@ fn schemas() -> Vec<(String, RefOr<Schema>)> {
     add::<answers::Summary>(&mut all);
     add::<answers::Upload>(&mut all);
     add::<answers::Readiness>(&mut all);
+    add::<answers::Status>(&mut all);
     add::<chat::ChatRequest>(&mut all);
     add::<chat::Message>(&mut all);
     add::<chat::ChatCompletion>(&mut all);

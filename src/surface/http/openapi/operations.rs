@@ -33,6 +33,7 @@ pub(super) fn paths() -> Paths {
         ("/v1/chat/completions", post, chat_completion()),
         ("/v1/models", get.clone(), models()),
         ("/v1/models/{name}", get.clone(), model()),
+        ("/v1/status", get.clone(), status()),
         ("/healthz", get.clone(), health()),
         ("/readyz", get.clone(), readiness()),
         ("/metrics", get.clone(), metrics()),
@@ -125,6 +126,12 @@ fn model() -> OperationBuilder {
     let response = ResponseBuilder::new().description("the model").content(JSON, of::<chat::Model>()).build();
     let operation = guarded("retrieveModel", "One of the models.").parameter(name);
     refused(answered(operation, "200", response), Shape::OpenAi, &[NAMES])
+}
+
+fn status() -> OperationBuilder {
+    let response = ResponseBuilder::new().description("how it is").content(JSON, of::<answers::Status>()).build();
+    let operation = guarded("status", "How the server and its providers are, and what today has cost.");
+    refused(answered(operation, "200", response), Shape::Ours, &[])
 }
 
 fn health() -> OperationBuilder {

@@ -3,6 +3,8 @@
 //! Labels are the operator's own names and our own words, never what a caller sent: nobody can fill the memory of a
 //! monitoring system by asking for models that do not exist.
 
+mod spend;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use vision_providers::price::MicroUsd;
+
+use self::spend::Spend;
+pub use self::spend::Today;
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -194,6 +200,7 @@ struct Inner {
     attempt_seconds: Seconds<ByProvider>,
     tokens: Family<Tokens, Counter>,
     cost: Family<ByProvider, Counter<f64, AtomicU64>>,
+    spend: Spend,
     cache: Family<ByRemembered, Counter>,
     resting: Family<Resting, Gauge>,
     waiting: Family<ByProvider, Gauge>,
@@ -219,6 +226,7 @@ impl Default for Metrics {
             attempt_seconds: Family::new_with_constructor(seconds),
             tokens: Family::default(),
             cost: Family::default(),
+            spend: Spend::default(),
             cache: Family::default(),
             resting: Family::default(),
             waiting: Family::default(),
@@ -293,9 +301,16 @@ impl Metrics {
         }
     }
 
-    /// Answers of a provider cost so many US dollars.
-    pub fn cost(&self, provider: &str, dollars: f64) {
-        self.0.cost.get_or_create(&ByProvider { provider: provider.to_owned() }).inc_by(dollars);
+    /// Answers of a provider cost so much.
+    pub fn cost(&self, provider: &str, cost: MicroUsd) {
+        self.0.cost.get_or_create(&ByProvider { provider: provider.to_owned() }).inc_by(cost.dollars());
+        self.0.spend.add(provider, cost);
+    }
+
+    /// What answers have cost today.
+    #[must_use]
+    pub fn today(&self) -> Today {
+        self.0.spend.today()
     }
 
     /// What the memory did for a question.

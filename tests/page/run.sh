@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Drives the page in a real Chromium without a window: images in, answers out, errors, keys, history, and what axe says of it.
+# Installs playwright-core and axe, in pinned versions, into target/page/, where it also leaves screenshots; nothing else is
+# touched.
+#   VISIONGATE=path/of/the/binary tests/page/run.sh
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd -P)
+root=$(cd "$here/../.." && pwd -P)
+installed=$root/target/page
+cd "$root"
+
+PLAYWRIGHT=1.65.1 AXE=4.14.1
+
+binary=${VISIONGATE:-}
+for candidate in target/release/visiongate target/debug/visiongate; do
+    [ -n "$binary" ] || [ ! -x "$candidate" ] || binary=$candidate
+done
+[ -x "$binary" ] || { echo "error: no visiongate to test: build it, or set VISIONGATE" >&2; exit 2; }
+unset MISTRAL_API_KEY VISIONGATE_CONFIG
+
+# ---- installing ---------------------------------------------------------------------------------------------------
+
+. "$root/scripts/pinned.sh"
+scripts/install.sh page
+from_npm "playwright-$PLAYWRIGHT" "playwright-core@$PLAYWRIGHT"
+from_npm "axe-$AXE" "axe-core@$AXE"
+
+# ---- servers ------------------------------------------------------------------------------------------------------
+
+runs=$installed/runs
+rm -rf "$runs"
+mkdir -p "$runs"
+
+# Every background job is a process group of its own, so that an interrupted run leaves nothing behind.
+set -m
+jobs=""
+stop() {
+    local job
+    for job in $jobs; do kill -- "-$job" 2>/dev/null || true; done
+}
+trap stop EXIT
+trap 'exit 1' INT TERM
+
+# starts NAME COMMAND…: runs a server in the background, and sets url to the address that it tells.
+starts() {
+    local log=$runs/$1.log
+    shift
+    touch "$log"
+    "$@" </dev/null >>"$log" 2>&1 &
+    jobs="$jobs $!"
+    for _ in $(seq 100); do
+        url=$(grep -oEm1 '127\.0\.0\.1:[1-9][0-9]*' "$log" || true)
+        [ -z "$url" ] || { url=http://$url; return 0; }
+        sleep 0.1
+    done
+    echo "error: $1 did not say within 10 s where it listens:" >&2
+    cat "$log" >&2
+    exit 1
+}
+
+starts vendor python3 "$here/vendor.py"
+export VENDOR=$url
+{
+    printf 'default = "steady"\nfallback = []\n[aliases]\nreader = "steady"\n'
+    for model in steady other slow failing breaking refusing hostile; do
+        printf '[providers.%s]\nkind = "openai-compatible"\nmodel = "%s"\nkey = "none"\nbase_url = "%s/v1"\n' \
+            "$model" "$model" "$VENDOR"
+        printf '[[providers.%s.models]]\nid = "%s"\njson = "schema"\nprice = { input = 0.40, output = 2.00 }\n' "$model" "$model"
+    done
+} >"$runs/open.toml"
+made=$("$binary" keys new alice --json)
+KEY=$(node -p 'JSON.parse(process.argv[1]).key' "$made")
+hash=$(node -p 'JSON.parse(process.argv[1]).hash' "$made")
+{ cat "$runs/open.toml"; printf '[server.keys.alice]\nhash = "%s"\n' "$hash"; } >"$runs/keys.toml"
+starts open "$binary" --config "$runs/open.toml" serve --listen 127.0.0.1:0
+export OPEN=$url
+starts keys "$binary" --config "$runs/keys.toml" serve --listen 127.0.0.1:0
+export KEYS=$url KEY
+
+# ---- checking -----------------------------------------------------------------------------------------------------
+
+CHROMIUM=${CHROMIUM:-$(command -v chromium || command -v chromium-browser || command -v google-chrome)}
+MODULES=$installed AXE_VERSION=$AXE PLAYWRIGHT_VERSION=$PLAYWRIGHT CHROMIUM=$CHROMIUM \
+    EXAMPLES=$root/examples SHOTS=$installed \
+    timeout --foreground 300 node "$here/drive.mjs" | tee "$runs/lines" ||
+    echo "FAIL the driver ended with $?" | tee -a "$runs/lines"
+
+passed=$(grep -c '^ok ' "$runs/lines" || true)
+failed=$(grep -cv '^ok ' "$runs/lines" || true)
+echo "$passed passed, $failed failed; screenshots are in target/page, logs in target/page/runs"
+[ "$passed" -gt 0 ] && [ "$failed" = 0 ]
