@@ -29,7 +29,7 @@ impl Gateway {
     /// The codes of bad input, names that nothing has among them.
     pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
         let deadline = Instant::now() + self.settings.total;
-        let question = self.question(ask)?;
+        let question = self.question(ask).await?;
         // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
         let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
         // What images are named by may be megabytes, and is not needed once they are open.
