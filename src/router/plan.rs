@@ -327,12 +327,8 @@ impl Roster {
 
     fn unfitness(&self, candidate: &Candidate, wanted: &Wanted<'_>, demands: &[String]) -> Option<Reason> {
         let backend = self.backends.get(candidate.provider.id())?;
-        if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
+        if let Some(lacking) = demands.iter().find(|tag| !backend.has(tag, &candidate.model)) {
             return Some(Reason::Kept(lacking.clone()));
-        }
-        let is_elsewhere = backend.elsewhere.iter().any(|ending| candidate.model.as_str().ends_with(ending));
-        if is_elsewhere && demands.iter().any(|tag| tag == Rule::LOCAL) {
-            return Some(Reason::Kept(Rule::LOCAL.to_owned()));
         }
         if let KeyState::Missing(place) = &backend.key {
             return Some(Reason::NoKey(place.clone()));
@@ -345,7 +341,8 @@ impl Roster {
     /// Whether a caller with these rights may ask a model.
     #[must_use]
     pub fn allows(&self, rights: &Rights, candidate: &Candidate) -> bool {
-        let has = |tag: &String| self.backends.get(candidate.provider.id()).is_some_and(|it| it.tags.contains(tag));
+        let backend = self.backends.get(candidate.provider.id());
+        let has = |tag: &String| backend.is_some_and(|it| it.has(tag, &candidate.model));
         rights.allow(candidate.provider.id(), candidate.model.as_str()) && rights.tags.iter().all(has)
     }
 
