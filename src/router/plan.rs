@@ -144,10 +144,10 @@ impl Roster {
     /// # Errors
     /// `MODEL_NOT_FOUND`, `FORBIDDEN`.
     pub fn check_name(&self, wanted: &Wanted<'_>) -> Result<()> {
+        self.check_rights(wanted)?;
         let Some(name) = wanted.model.filter(|name| !self.rules.iter().any(|rule| rule.names(name))) else {
             return Ok(());
         };
-        self.check_rights(wanted)?;
         self.resolve(name).map(drop)
     }
 
@@ -349,8 +349,7 @@ impl Roster {
     /// Whoever names a model that is not theirs should learn so, and not be given another one.
     fn check_rights(&self, wanted: &Wanted<'_>) -> Result<()> {
         let Some(name) = wanted.model.filter(|_| wanted.rights.are_restricted()) else { return Ok(()) };
-        let is_rule = self.rules.iter().any(|rule| rule.names(name));
-        if is_rule || self.resolve(name).is_ok_and(|candidate| self.allows(wanted.rights, &candidate)) {
+        if self.leads_to_allowed(name, wanted.rights) {
             return Ok(());
         }
         // In the same words for names that nothing has: what others may ask is not this caller's business.
