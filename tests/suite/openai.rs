@@ -89,6 +89,26 @@ async fn what_the_system_says_in_the_middle_is_moved_with_a_warning() {
 }
 
 #[tokio::test]
+async fn what_an_assistant_said_before_is_taken_as_openai_gave_it() {
+    locally(async {
+        let (upstream, _folder, server) = server_of(says("A code."), "").await;
+        let mut body = question(&json!({}));
+        let user = body["messages"][0].clone();
+        let call = json!([{"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}]);
+        let called = json!({"role": "assistant", "content": null, "tool_calls": call, "refusal": null});
+        let declined = json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "I must not."}]});
+        body["messages"] = json!([user, called, user, declined, user]);
+        let answer = server.post_json(CHAT, "", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let warning = answer.header("x-visiongate-warning").unwrap_or_default();
+        assert!(warning.contains("calls of tools were left out"), "{answer:?}");
+        let sent = upstream.received().remove(0).body["messages"].to_string();
+        assert!(sent.contains("I must not.") && !sent.contains("look\""), "{sent:.300}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chat_is_completed_in_chunks() {
     locally(async {
         let (_upstream, _folder, server) = server_of(Play::events(spoken(&["A ", "code."])), "").await;
