@@ -112,9 +112,8 @@ pub async fn compare(
     if let Some(limit) = *max_cost {
         check_cost(round.most()?, limit)?;
     }
-    let places = models.iter().zip(round.asks()).enumerate();
-    let asking = places.map(async |(index, (model, ask))| {
-        let outcome = heard(&round, ask, index, following).await;
+    let asking = models.iter().enumerate().map(async |(index, model)| {
+        let outcome = heard(&round, index, following).await;
         let score = scored(&outcome, expected.as_deref()).await?;
         let answered = Answered { model: model.clone(), outcome, score };
         if let Following::Ends(follower) | Following::Words(follower) = following {
@@ -127,11 +126,11 @@ pub async fn compare(
 }
 
 /// Asks one model, and passes on what it says to whoever wants to hear it.
-async fn heard(round: &Round<'_>, ask: &Ask, index: usize, following: Following<'_>) -> Result<Reply> {
-    let Following::Words(follower) = following else { return round.ask(ask, Audience::Nobody).await };
+async fn heard(round: &Round<'_>, index: usize, following: Following<'_>) -> Result<Reply> {
+    let Following::Words(follower) = following else { return round.ask(index, Audience::Nobody).await };
     let (onlooker, mut pieces) = mpsc::channel(PIECES);
     let asking = async {
-        let outcome = round.ask(ask, Audience::Onlooker(&onlooker)).await;
+        let outcome = round.ask(index, Audience::Onlooker(&onlooker)).await;
         drop(onlooker);
         outcome
     };

@@ -79,6 +79,6 @@ impl Look<'_> {
 
     /// The time begins when somebody is asked, not when the pictures were opened.
     fn given(&self) -> Given {
-        Given { deadline: Instant::now() + self.gateway.settings.total, read: Some(self.read.clone()) }
+        Given { read: Some(self.read.clone()), ..self.gateway.given() }
     }
 }

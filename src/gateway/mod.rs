@@ -98,7 +98,7 @@ impl Gateway {
 
     /// What a question has that begins now.
     fn given(&self) -> Given {
-        Given { deadline: Instant::now() + self.settings.total, read: None }
+        Given { deadline: Instant::now() + self.settings.total, read: None, counted: None }
     }
 
     async fn observed(&self, ask: &Ask, asker: &Asker, audience: Audience<'_>, given: Given) -> Result<Reply> {
@@ -110,7 +110,8 @@ impl Gateway {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let opened = match asker.rights.count() {
+        let counted = given.counted.clone().unwrap_or_else(|| asker.rights.count());
+        let opened = match counted {
             Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), given).await,
             Err(failure) => Err(failure),
         };
@@ -245,6 +246,8 @@ struct Given {
     deadline: Instant,
     /// What was read of it before.
     read: Option<Read>,
+    /// Whether its caller may ask now, where that was found out before.
+    counted: Option<Result<()>>,
 }
 
 /// A question that was understood, and its pictures.
