@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install bundle registry image lint docs clients conformance api examples record fuzz overload soak
+.PHONY: help demo test install bundle registry image lint docs clients conformance api reference examples record fuzz overload soak
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,10 @@ conformance: ## hold the server to the conformance suite of the protocol, with t
 api: ## let Schemathesis, OpenAI's clients and curl loose on the HTTP interface
 	cargo build --release --bin visiongate
 	tests/api/run.sh
+
+reference: ## hold measures and statistics against jiwer, anls_star, SciPy, statsmodels and others: make reference [SEED=7]
+	cargo build --example reference
+	SEED=$(or $(SEED),1) tests/reference/run.sh
 
 record: ## put the questions of tests/wires/exchanges to a vendor, with your key: make record KIND=anthropic [BASE_URL=…]
 	cargo run --package vision-providers --example record --features testkit -- $(KIND) $(BASE_URL)

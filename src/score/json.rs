@@ -40,7 +40,8 @@ fn strictly(answer: &str) -> Option<Value> {
     serde_json::from_str(answer).ok()
 }
 
-/// What an answer says, to be compared by its content: a document, also one in a fence (three backticks) with prose around it.
+/// What an answer says, to be compared by its content: a document, also one in a fence (three backticks) with prose
+/// around it.
 #[must_use]
 pub fn read(answer: &str) -> Option<Value> {
     strictly(answer).or_else(|| {
