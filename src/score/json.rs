@@ -1,5 +1,7 @@
 //! JSON in answers: whether it is any, whether it keeps to a schema, and what it says.
 
+use std::sync::Arc;
+
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use crate::schema;
 
 /// A schema that answers are held to.
 #[derive(Debug, Clone)]
-pub struct Schema(Validator);
+pub struct Schema(Arc<Validator>);
 
 impl Schema {
     /// Compiles a schema in the safe way of [`schema::compile`].
