@@ -34,7 +34,7 @@ fn bitmap(bytes: u32) -> Vec<u8> {
 /// A small picture in a file of this many bytes, which takes no time to decode: between its header and its pixels there is
 /// room that nothing uses.
 fn roomy_bitmap(bytes: u32) -> Vec<u8> {
-    let mut file = bitmap(100_000);
+    let mut file = bitmap(1_000_000);
     let gap = bytes - u32::try_from(file.len()).expect("it is small");
     file[10..14].copy_from_slice(&(54 + gap).to_le_bytes());
     file[2..6].copy_from_slice(&bytes.to_le_bytes());
