@@ -189,7 +189,7 @@ async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken
 /// Until the time for a first request is over, if there was none.
 async fn nothing_asked(asked: &CancellationToken) {
     if timeout(HEADERS, asked.cancelled()).await.is_ok() {
-        pending().await
+        pending::<()>().await;
     }
 }
 
