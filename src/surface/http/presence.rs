@@ -36,7 +36,7 @@ impl Incoming {
         if self.is_closed().await {
             tokio::time::sleep(GRACE).await;
         } else {
-            pending().await
+            pending::<()>().await;
         }
     }
 
@@ -44,7 +44,7 @@ impl Incoming {
     async fn is_closed(&self) -> bool {
         // Unlike readiness to read, this does not come with bytes that nobody fetches.
         let ready = self.0.ready(tokio::io::Interest::PRIORITY).await;
-        ready.is_ok_and(|ready| ready.is_read_closed())
+        ready.is_ok_and(tokio::io::Ready::is_read_closed)
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
