@@ -346,8 +346,9 @@ async fn leaving_cancels_the_vendors_call_within_a_second() {
 /// hyper does not look for the end behind what was not asked for yet.
 #[tokio::test]
 async fn leaving_behind_a_request_that_came_too_early_cancels_too() {
-    for early in [&b"P"[..], b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[b'x'; 100_000]] {
-        leaving(early, Duration::from_secs(2)).await;
+    let much = "x".repeat(100_000);
+    for early in ["P", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &much] {
+        leaving(early.as_bytes(), Duration::from_secs(2)).await;
     }
 }
 
@@ -358,7 +359,7 @@ async fn leaving(early: &[u8], patience: Duration) {
         let server = Server::start(&[
             ("MISTRAL_API_KEY", "k".into()),
             ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
-            ("VISIONGATE_INTAKE__ROOTS", format!("[{:?}]", super::root().join("examples"))),
+            ("VISIONGATE_INTAKE__ROOTS", format!("[\"{}\"]", super::root().join("examples").display())),
         ])
         .await;
         let call = json!({"name": "analyze_image", "arguments": {"image": example("receipt.png")}});
