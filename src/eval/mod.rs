@@ -11,6 +11,7 @@ pub mod judge;
 pub mod manifest;
 pub mod measured;
 pub mod record;
+pub mod results;
 pub mod summary;
 
 use vision_providers::request::CacheMode;

@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 use vision_providers::testkit::{Play, Upstream};
 
+use super::client::until;
 use super::{PATIENCE, described, example};
 
 /// A server of this program.
@@ -250,7 +251,6 @@ async fn clients_that_drag_are_cut_off_while_others_are_served() {
             format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\nx-half"),
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\n{JSON}content-length: 1000\r\n\r\n{{"),
-            format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n"),
         ];
         let began = Instant::now();
         let mut streams = Vec::new();
@@ -267,6 +267,41 @@ async fn clients_that_drag_are_cut_off_while_others_are_served() {
             assert!(closed.is_ok(), "still open after {:?}: {shape:?}", began.elapsed());
         }
         assert_eq!(server.post(JSON, &list()).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_call_and_not_for_ever() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let mut stream = server.connect().await;
+        let ask = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+        for pause in [0, 8] {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            stream.write_all(ask.as_bytes()).await.expect("it is kept");
+            assert!(until(&mut stream, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"), "after {pause} s");
+        }
+        let mut rest = Vec::new();
+        let closed = timeout(Duration::from_secs(45), stream.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "it is still open");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_so_and_finds_one_later() {
+    locally(async {
+        let server = Server::start(&[("VISIONGATE_SERVER__MAX_CONNECTIONS", "1".into())]).await;
+        let only = server.connect().await;
+        let answer = server.raw("GET /v1/batch HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.to_lowercase().contains("retry-after: 2"), "{answer}");
+        assert!(answer.contains("OVERLOADED") && answer.contains("server.connections_per_address"), "{answer}");
+        let (status, answer) = server.post(JSON, &list()).await;
+        assert_eq!((status, &answer["error"]["data"]["code"]), (503, &json!("OVERLOADED")), "{answer}");
+        drop(only);
+        let later = async { while server.get("/healthz").await.0 != 200 {} };
+        timeout(PATIENCE, later).await.expect("there is a place again");
     })
     .await;
 }
@@ -305,12 +340,26 @@ async fn sizes_are_bounded() {
 
 #[tokio::test]
 async fn leaving_cancels_the_vendors_call_within_a_second() {
+    leaving(b"", Duration::from_secs(1)).await;
+}
+
+/// hyper does not look for the end behind what was not asked for yet.
+#[tokio::test]
+async fn leaving_behind_a_request_that_came_too_early_cancels_too() {
+    let much = "x".repeat(100_000);
+    for early in ["P", "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &much] {
+        leaving(early.as_bytes(), Duration::from_secs(2)).await;
+    }
+}
+
+/// Sends a call and these bytes behind it, and leaves: the vendor is left too, after so long at most.
+async fn leaving(early: &[u8], patience: Duration) {
     locally(async {
         let upstream = Upstream::start([Play::Silence]).await;
         let server = Server::start(&[
             ("MISTRAL_API_KEY", "k".into()),
             ("VISIONGATE_PROVIDERS__PIXTRAL__BASE_URL", upstream.url("/v1")),
-            ("VISIONGATE_INTAKE__ROOTS", format!("[{:?}]", super::root().join("examples"))),
+            ("VISIONGATE_INTAKE__ROOTS", format!("[\"{}\"]", super::root().join("examples").display())),
         ])
         .await;
         let call = json!({"name": "analyze_image", "arguments": {"image": example("receipt.png")}});
@@ -322,8 +371,11 @@ async fn leaving_cancels_the_vendors_call_within_a_second() {
         while upstream.calls() == 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        stream.write_all(early).await.expect("it takes that much");
+        // They arrive before the end does.
+        tokio::time::sleep(Duration::from_millis(100)).await;
         drop(stream);
-        assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "the vendor was left hanging");
+        assert!(upstream.has_been_left(1, patience).await, "the vendor was left hanging behind {} bytes", early.len());
     })
     .await;
 }

@@ -43,7 +43,7 @@ impl Stage {
     }
 
     fn write(&self, name: &str, lines: impl IntoIterator<Item = Value>) {
-        let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.into_iter().map(|line| line.to_string() + "\n").collect::<String>();
         std::fs::write(self.path(name), text).expect("a file");
     }
 
@@ -306,7 +306,7 @@ async fn models_of_known_accuracy_are_put_in_their_order_and_conditions_hold() {
         }
         let item = |number: u32| {
             json!({"id": number.to_string(), "image": format!("{number}.png"), "prompt": format!("Number {number}?"),
-                "expected": number.to_string(), "metric": "exact", "tags": [if number % 2 == 0 { "even" } else { "odd" }]})
+                "expected": number.to_string(), "metric": "exact", "tags": [if number.is_multiple_of(2) { "even" } else { "odd" }]})
         };
         stage.write("set.jsonl", (0..200).map(item));
         let models = "a/p50,a/p90,a/p90-b,a/p20";

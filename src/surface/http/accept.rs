@@ -4,18 +4,20 @@
 //! HTTP/1 only, because the automatic choice waits without end for a client that says nothing.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -23,10 +25,16 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use super::presence::Incoming;
+use super::refusal;
+use crate::failure::{Code, Failure};
 use crate::metrics::{Metrics, Raised, Shed};
 use crate::supervisor::Supervisor;
 
+/// From a connection to the end of its first head.
 const HEADERS: Duration = Duration::from_secs(5);
+/// From an answer to the end of the next head: clients keep connections for their next calls.
+const IDLE: Duration = Duration::from_secs(30);
 /// A client that takes nothing for so long has gone.
 const WRITE_IDLE: Duration = Duration::from_secs(30);
 /// How long a client that was answered may go on sending what nobody reads any more, in all and between two pieces.
@@ -34,20 +42,24 @@ const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LARGEST_HEADERS: usize = 32 << 10;
 const MOST_HEADERS: usize = 64;
-const MOST_PER_ADDRESS: usize = 64;
+/// Clients that are told at once that there is no place for them; those beyond are turned away without a word.
+const TOLD_AT_ONCE: usize = 64;
 
 /// How many connections there are, in all and by address.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     all: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most_by_address: usize,
+    told: Arc<Semaphore>,
     metrics: Metrics,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, metrics: Metrics) -> Self {
+    pub(super) fn new(most: usize, most_by_address: usize, metrics: Metrics) -> Self {
         let all = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { all, by_address: Arc::default(), metrics }
+        let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+        Self { all, by_address: Arc::default(), most_by_address, told, metrics }
     }
 
     fn admit(&self, address: IpAddr) -> Option<Seat> {
@@ -55,7 +67,7 @@ impl Connections {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         // Everybody on this machine has one address.
-        if *count >= MOST_PER_ADDRESS && !address.is_loopback() {
+        if *count >= self.most_by_address && !address.is_loopback() {
             return None;
         }
         *count += 1;
@@ -104,6 +116,13 @@ pub(super) async fn accept(
         let Some(seat) = connections.admit(peer.ip()) else {
             connections.metrics.shed(Shed::Connections);
             debug!(address = %peer.ip(), "too many connections: one was turned away");
+            if let Ok(place) = Arc::clone(&connections.told).try_acquire_owned() {
+                let telling = converse(stream, Router::new().fallback(full), draining.clone());
+                supervisor.spawn("refusal", async move {
+                    telling.await;
+                    drop(place);
+                });
+            }
             continue;
         };
         let connection = converse(stream, routes.clone(), draining.clone());
@@ -114,35 +133,63 @@ pub(super) async fn accept(
     }
 }
 
+/// Tells a client that there is no place for it, in the shape that it reads.
+async fn full(request: Request) -> Response {
+    let failure = Failure::new(Code::Overloaded, "there are too many connections").retryable();
+    let advice = "use fewer at once and try again in some seconds; the operator can raise \
+                  `server.connections_per_address` and `server.max_connections`";
+    refusal::closing(refusal::of(request.uri().path(), &failure.advise(advice)))
+}
+
 async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken) {
     // Without it, small answers wait 40 ms for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let mut stream = Box::pin(TimeoutStream::new(stream));
+    let (reading, writing) = stream.into_split();
+    let incoming = Incoming::new(reading);
+    let mut stream = Box::pin(TimeoutStream::new(join(incoming.clone(), writing)));
     stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
     let routes = TowerToHyperService::new(routes);
+    let asked = CancellationToken::new();
+    let asks = asked.clone();
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(IDLE)
         .max_buf_size(LARGEST_HEADERS)
         .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service_fn(move |request| Box::pin(routes.call(request))));
-    let ended = tokio::select! {
-        outcome = poll_fn(|ctx| connection.poll_without_shutdown(ctx)) => Some(outcome),
-        () = draining.cancelled() => None,
-    };
-    let outcome = if let Some(outcome) = ended {
-        outcome
-    } else {
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| {
+                asks.cancel();
+                Box::pin(routes.call(request))
+            }),
+        );
+    let served = async {
+        tokio::select! {
+            outcome = poll_fn(|ctx| connection.poll_without_shutdown(ctx)) => return outcome,
+            () = draining.cancelled() => {}
+        }
         Pin::new(&mut connection).graceful_shutdown();
         poll_fn(|ctx| connection.poll_without_shutdown(ctx)).await
     };
-    if let Err(failure) = outcome {
-        debug!(%failure, "a connection ended early");
+    tokio::select! {
+        outcome = served => if let Err(failure) = outcome {
+            debug!(%failure, "a connection ended early");
+        },
+        // Whoever has left is not answered, and what was begun for them ends with this.
+        () = incoming.left() => return,
+        () = nothing_asked(&asked) => debug!("a client asked for nothing in time"),
     }
     let stream = connection.into_parts().io.into_inner();
     tokio::select! {
         _ = timeout(LINGER, linger(stream)) => {}
         () = draining.cancelled() => {}
+    }
+}
+
+/// Until the time for a first request is over, if there was none.
+async fn nothing_asked(asked: &CancellationToken) {
+    if timeout(HEADERS, asked.cancelled()).await.is_ok() {
+        pending::<()>().await;
     }
 }
 
@@ -161,13 +208,13 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let connections = Connections::new(100, Metrics::default());
+        let connections = Connections::new(100, 60, Metrics::default());
         let address = |last| IpAddr::from([192, 0, 2, last]);
         let taken = |address| std::iter::from_fn(|| connections.admit(address)).collect::<Vec<_>>();
         let mut of_one = taken(address(1));
-        assert_eq!(of_one.len(), MOST_PER_ADDRESS);
+        assert_eq!(of_one.len(), 60);
         let of_another = taken(address(2));
-        assert_eq!(of_another.len(), 100 - MOST_PER_ADDRESS, "all of them together");
+        assert_eq!(of_another.len(), 40, "all of them together");
         drop(of_another);
         assert!(connections.admit(address(1)).is_none(), "others' places are not theirs");
         of_one.pop();

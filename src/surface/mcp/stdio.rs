@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
+use super::asked::Asked;
 use super::{LARGEST_MESSAGE, Mcp};
 use crate::intake::Door;
 use crate::live::Live;
@@ -93,6 +94,7 @@ struct Lines {
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
     /// Bytes of answers that found no room in the queue: rmcp keeps any number of them.
     unread: watch::Sender<usize>,
+    asked: Asked,
     /// Set by the first request that begins a conversation. rmcp ends the connection when anything else but a ping
     /// comes before it.
     begun: bool,
@@ -134,9 +136,18 @@ impl Lines {
     ) -> Self {
         let (arrived, incoming) = mpsc::channel(QUEUE);
         let (outgoing, leaving) = mpsc::channel(QUEUE);
-        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
-        supervisor.spawn("stdout", write_lines(output, leaving));
-        Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), begun: false, closing, drain }
+        let asked = Asked::default();
+        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), asked.clone(), closing.clone()));
+        let (left, stopping) = (closing.clone(), drain.stopping.clone());
+        supervisor.spawn("stdout", async move {
+            if let Err(failure) = write_lines(output, leaving).await {
+                warn!(%failure, "the client no longer reads: ending");
+                // Answers that nobody hears are not waited for, and not paid for.
+                stopping.cancel();
+                left.cancel();
+            }
+        });
+        Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), asked, begun: false, closing, drain }
     }
 }
 
@@ -148,6 +159,7 @@ impl Transport<RoleServer> for Lines {
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let outgoing = self.outgoing.clone();
+        self.asked.told(&item);
         let line = serde_json::to_vec(&item).map(|line| (Unread::counted(&self.unread, line.len()), line));
         async move {
             let closed = || std::io::Error::from(std::io::ErrorKind::NotConnected);
@@ -208,24 +220,23 @@ impl Drop for Unread {
     }
 }
 
-async fn write_lines(mut output: impl AsyncWrite + Unpin, mut leaving: mpsc::Receiver<Vec<u8>>) {
+async fn write_lines(mut output: impl AsyncWrite + Unpin, mut leaving: mpsc::Receiver<Vec<u8>>) -> std::io::Result<()> {
     while let Some(mut line) = leaving.recv().await {
         line.push(b'\n');
         let writing = async {
             output.write_all(&line).await?;
             output.flush().await
         };
-        if !matches!(timeout(WRITE_PATIENCE, writing).await, Ok(Ok(()))) {
-            debug!("the client no longer reads");
-            return;
-        }
+        timeout(WRITE_PATIENCE, writing).await??;
     }
+    Ok(())
 }
 
 async fn read_lines(
     mut input: impl AsyncRead + Unpin,
     arrived: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
     answers: mpsc::Sender<Vec<u8>>,
+    asked: Asked,
     closing: CancellationToken,
 ) {
     let mut lines = LineReader::new(LARGEST_MESSAGE);
@@ -240,7 +251,7 @@ async fn read_lines(
         // A last line counts although nothing ends it.
         let arriving = if length == 0 { lines.take(b"\n") } else { lines.take(&chunk[..length]) };
         for line in arriving {
-            match understand(line) {
+            match understand(line, &asked) {
                 Understood::Message(message) => {
                     if arrived.send(*message).await.is_err() {
                         return;
@@ -272,7 +283,7 @@ enum Understood {
     Nothing,
 }
 
-fn understand(line: Line) -> Understood {
+fn understand(line: Line, asked: &Asked) -> Understood {
     let bytes = match line {
         Line::Whole(bytes) => bytes,
         Line::TooLong(id) => {
@@ -280,7 +291,7 @@ fn understand(line: Line) -> Understood {
                 "this message is longer than {} MiB: pass the image's path or URL instead of its data",
                 LARGEST_MESSAGE >> 20
             );
-            return complaint(id, ErrorData::invalid_request(message, None));
+            return complaint(id.and_then(usable), ErrorData::invalid_request(message, None));
         }
     };
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii();
@@ -288,7 +299,7 @@ fn understand(line: Line) -> Understood {
         return Understood::Nothing;
     }
     let failed = match serde_json::from_slice(text) {
-        Ok(message) => return Understood::Message(Box::new(message)),
+        Ok(message) => return unless_again(message, asked),
         Err(failed) => failed,
     };
     if !failed.is_data() {
@@ -301,15 +312,30 @@ fn understand(line: Line) -> Understood {
         // A notification that nobody knows asks for no answer.
         None if message.get("method").is_some() => Understood::Nothing,
         id => complaint(
-            id,
+            id.and_then(usable),
             ErrorData::invalid_request("this is not a message that MCP knows; batches are not taken", None),
         ),
     }
 }
 
+/// The message, unless it is a request with the id of another one that is being answered.
+fn unless_again(message: RxJsonRpcMessage<RoleServer>, asked: &Asked) -> Understood {
+    match asked.again(&message) {
+        None => Understood::Message(Box::new(message)),
+        Some(id) => {
+            let message = "another request with this id has no answer yet: give each request an id of its own";
+            complaint(Some(id), ErrorData::invalid_request(message, None))
+        }
+    }
+}
+
+/// An id as it stands in a message, if it can be one.
+fn usable(id: Value) -> Option<NumberOrString> {
+    serde_json::from_value(id).ok()
+}
+
 /// A JSON-RPC error as a line.
-fn complaint(id: Option<Value>, error: ErrorData) -> Understood {
-    let id = id.and_then(|id| serde_json::from_value::<NumberOrString>(id).ok());
+fn complaint(id: Option<NumberOrString>, error: ErrorData) -> Understood {
     let message: TxJsonRpcMessage<RoleServer> = JsonRpcMessage::error(error, id);
     serde_json::to_vec(&message).map_or(Understood::Nothing, Understood::Answer)
 }
@@ -452,6 +478,28 @@ mod tests {
         assert_eq!(id_of(&json!({"method": "x", "note": "\"id\": 5, {[\\"})), None);
         let trailing = format!("{{\"params\":{{\"image\":\"{filler}\"}},\"id\" : -3 }}\n");
         assert_eq!(LineReader::new(10).take(trailing.as_bytes()), [Line::TooLong(Some(json!(-3)))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_ends_the_conversation_and_what_is_done_for_it() {
+        let (mut client, input) = tokio::io::duplex(1024);
+        // It has room for the beginning of an answer, and nobody reads it.
+        let (_unread, output) = tokio::io::duplex(16);
+        let (stopping, closing, supervisor) =
+            (CancellationToken::new(), CancellationToken::new(), Supervisor::default());
+        let calls = TaskTracker::new();
+        let drain = Drain { calls: calls.clone(), stopping: stopping.clone(), ends: None };
+        let mut lines = Lines::new(input, output, closing, drain, &supervisor);
+        let working = calls.track_future(stopping.clone().cancelled_owned());
+        supervisor.spawn("call", working);
+        client.write_all(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}\n").await.expect("it reads");
+        assert!(lines.receive().await.is_some());
+        let answer = JsonRpcMessage::error(ErrorData::invalid_request("no", None), Some(NumberOrString::Number(1)));
+        let (sent, next, began) = (lines.send(answer), lines.receive(), Instant::now());
+        let (sent, next) = tokio::join!(sent, next);
+        assert!(sent.is_ok() && next.is_none() && stopping.is_cancelled());
+        let took = began.elapsed();
+        assert!((WRITE_PATIENCE..WRITE_PATIENCE + LAST_WORDS).contains(&took), "{took:?}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The command that scores models on a labelled set: asks, judges where it is told to, and writes what it came to.
 
-use std::collections::HashMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+mod show;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -18,10 +18,10 @@ use crate::eval::dataset::{Dataset, Item};
 use crate::eval::gate::{self, Condition};
 use crate::eval::judge::{self, Verdicts};
 use crate::eval::manifest::{Judging, Manifest};
-use crate::eval::measured::{Asked, Measured, measure};
-use crate::eval::record::{Fault, Record};
-use crate::eval::summary::{Figure, Method, Summary, summarise};
-use crate::eval::{Protocol, asking};
+use crate::eval::measured::measure;
+use crate::eval::record::Record;
+use crate::eval::summary::{Method, Summary, summarise};
+use crate::eval::{Protocol, asking, results};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
@@ -169,7 +169,7 @@ fn plan(args: Args) -> Result<Plan> {
         };
         Ok(Judging { model, prompt })
     });
-    let before = args.against.as_ref().map(|folder| records(&folder.join(RESULTS))).transpose()?;
+    let before = args.against.as_ref().map(|folder| results::records(&folder.join(RESULTS))).transpose()?;
     let protocol = Protocol {
         models,
         repeats: args.repeats,
@@ -226,7 +226,9 @@ async fn foretell(gateway: &Gateway, plan: &Plan, json: bool) -> Result<ExitCode
             let open = if *unknown > 0 { format!(", and {unknown} calls of unknown cost") } else { String::new() };
             print(&format!("{model}: {calls} calls, about ${likely:.4}, at most ${most:.4}{open}"));
         }
-        faults.iter().for_each(|fault| tell(&format!("error: {fault}")));
+        for fault in &faults {
+            tell(&format!("error: {fault}"));
+        }
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -256,13 +258,15 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let summary = writing?;
     let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
     if json {
-        print_json(&whole(&summary, &tally, answered, &unmet));
+        print_json(&show::whole(&summary, &tally, answered, &unmet));
     } else {
-        print(&table(&summary));
+        print(&show::table(&summary));
         if !quiet {
-            account(&tally, answered, judged.as_ref(), &out);
+            show::account(&tally, answered, judged.as_ref(), &out);
         }
-        unmet.iter().for_each(|why| tell(&format!("failed: {why}")));
+        for why in &unmet {
+            tell(&format!("failed: {why}"));
+        }
     }
     let is_whole = tally.left == 0 && judged.is_none_or(|judged| judged.left == 0);
     Ok(if is_whole && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -289,7 +293,7 @@ async fn hear(
     stop: &CancellationToken,
     quiet: bool,
 ) -> Result<Tally> {
-    let records = records(&plan.args.out.join(RESULTS))?;
+    let records = results::records(&plan.args.out.join(RESULTS))?;
     let item = |record: &Record| plan.dataset.items.iter().find(|item| item.id == record.item);
     let wanted = records.iter().filter(|record| plan.protocol.models.contains(&record.model));
     let answers: Vec<(&Item, &Record)> = wanted.filter_map(|record| Some((item(record)?, record))).collect();
@@ -318,14 +322,6 @@ async fn asked(
     tally
 }
 
-/// The calls of a run.
-fn records(results: &Path) -> Result<Vec<Record>> {
-    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", results.display()));
-    let text = std::fs::read_to_string(results).map_err(|error| wrong(error.to_string()))?;
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
-    lines.filter_map(|line| line.map(|line| Record::read(&line)).transpose()).collect()
-}
-
 /// Measures everything, and writes what it comes to.
 fn written(plan: &Plan, manifest: &Manifest) -> Result<Summary> {
     let out = &plan.args.out;
@@ -338,148 +334,17 @@ fn written(plan: &Plan, manifest: &Manifest) -> Result<Summary> {
         verdicts.on(item, record, &judging.model, &judging.prompt)
     };
     let (models, by_verdict) = (&plan.protocol.models, plan.judge.is_some());
-    let asked = measure(&plan.dataset, models, records(&out.join(RESULTS))?, &verdict, by_verdict);
+    let asked = measure(&plan.dataset, models, results::records(&out.join(RESULTS))?, &verdict, by_verdict);
     let before = plan.before.clone();
     let before = before.map(|before| measure(&plan.dataset, models, before, &|_, _| None, false));
     let resampling = Resampling { seed: plan.protocol.seed, ..Resampling::default() };
     let method = Method { baseline: plan.baseline, resampling };
     let summary = summarise(&asked, models, before.as_deref(), method);
-    rewrite(&out.join(RESULTS), &asked)?;
+    results::rewrite(&out.join(RESULTS), &asked)?;
     let _ = manifest;
     Ok(summary)
 }
 
-/// Adds to every line what its answer is worth, and puts lines in the order of the set.
-fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
-    let wrong = |error: std::io::Error| Failure::new(Code::Internal, format!("writing {}: {error}", results.display()));
-    let text = std::fs::read_to_string(results).map_err(wrong)?;
-    let calls = asked.iter().flat_map(|asked| asked.calls.iter().flatten());
-    let calls: HashMap<_, (usize, &Measured)> = calls
-        .enumerate()
-        .map(|(place, call)| ((&*call.record.item, &*call.record.model, u64::from(call.record.repeat)), (place, call)))
-        .collect();
-    let mut lines: Vec<(usize, Value)> = Vec::new();
-    for line in text.lines() {
-        let Ok(mut line) = serde_json::from_str::<Value>(line) else { continue };
-        let known = || Some((line["item"].as_str()?, line["model_asked"].as_str()?, line["repeat"].as_u64()?));
-        let found = known().and_then(|known| calls.get(&known)).copied();
-        if let (Some(members), Some((_, call))) = (line.as_object_mut(), found) {
-            members.extend(call.members());
-        }
-        lines.push((found.map_or(usize::MAX, |(place, _)| place), line));
-    }
-    lines.sort_by_key(|(place, _)| *place);
-    let folder = results.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
-    let permissions = std::fs::metadata(results).map_err(wrong)?.permissions();
-    file.as_file().set_permissions(permissions).map_err(wrong)?;
-    let text: String = lines.iter().map(|(_, line)| format!("{line}\n")).collect();
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_data()).map_err(wrong)?;
-    file.persist(results).map(drop).map_err(|error| wrong(error.error))
-}
-
 fn broken() -> Failure {
     Failure::new(Code::Internal, "the evaluation met a fault of the program")
-}
-
-/// The leaderboard, for a terminal.
-fn table(summary: &Summary) -> String {
-    let places: Vec<usize> = match &summary.ranking {
-        Some(ranking) => ranking.order.clone(),
-        None => (0..summary.models.len()).collect(),
-    };
-    let group = |place: usize| -> String {
-        let letters = ('a'..='z').chain('A'..='Z');
-        let groups = summary.ranking.iter().flat_map(|ranking| &ranking.groups);
-        groups.zip(letters).filter(|(group, _)| group.contains(&place)).map(|(_, letter)| letter).collect()
-    };
-    let figure = |figure: Option<Figure>| match figure {
-        Some(Figure { mean, interval, .. }) => format!("{mean:.3} [{:.3}, {:.3}]", interval.low, interval.high),
-        None => "-".to_owned(),
-    };
-    let mut rows = vec![["model", "score [95 %]", "group", "faults", "p50 ms", "$/1000"].map(str::to_owned)];
-    for place in places {
-        let Some(model) = summary.models.get(place) else { continue };
-        let faults: usize = model.calls.faults.values().sum();
-        rows.push([
-            model.name.clone(),
-            figure(model.score),
-            group(place),
-            format!("{faults}/{}", model.calls.made),
-            model.latency_ms.map_or("-".to_owned(), |latency| format!("{:.0}", latency.p50)),
-            model.cost.per_call.map_or("-".to_owned(), |cost| format!("{:.3}", cost * 1000.0)),
-        ]);
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.push("models that share a letter of their group cannot be told apart".to_owned());
-    lines.join("\n")
-}
-
-fn account(tally: &Tally, before: usize, judged: Option<&Tally>, out: &Path) {
-    if let Some(why) = &tally.stopped {
-        tell(&format!("stopped: {}", why.told()));
-    }
-    let mut parts = vec![format!("{} calls answered", tally.answered)];
-    let counts = [(tally.failed, "failed"), (before, "answered before"), (tally.left, "not made")];
-    parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
-    let spent = judged.unwrap_or(tally).spent.dollars();
-    tell(&format!("{}; ${spent:.4} in all; see {}", parts.join(", "), out.display()));
-    if tally.failed > 0 || tally.left > 0 {
-        tell("hint: the same command with --resume asks what has no answer yet");
-    }
-}
-
-/// The summary as one document.
-fn whole(summary: &Summary, tally: &Tally, before: usize, unmet: &[String]) -> Value {
-    let figure = |figure: &Figure| json!({"mean": figure.mean, "low": figure.interval.low, "high": figure.interval.high, "items": figure.items});
-    let models =
-        summary.models.iter().map(|model| {
-            let metrics: serde_json::Map<String, Value> =
-                model.figures.iter().map(|(measure, it)| (measure.name().to_owned(), figure(it))).collect();
-            let rates =
-                [Fault::Error, Fault::Refusal, Fault::Truncation, Fault::Invalid].map(|fault| model.calls.rate(fault));
-            let mut value = json!({"model": model.name, "answered_by": model.answered_by, "metrics": metrics,
-            "calls": model.calls.made, "answered": model.calls.answered, "cached": model.calls.cached,
-            "error_rate": rates[0], "refusal_rate": rates[1], "truncation_rate": rates[2], "invalid_rate": rates[3],
-            "errors": model.calls.codes, "input_tokens": model.calls.input_tokens,
-            "output_tokens": model.calls.output_tokens, "cost_usd": model.cost.total});
-            let optional = [
-            ("score", model.score.as_ref().map(figure)),
-            ("cost_per_call_usd", model.cost.per_call.map(|cost| json!(cost))),
-            ("cost_per_correct_usd", model.cost.per_correct.map(|cost| json!(cost))),
-            ("latency_ms", model.latency_ms.map(|it| json!({"p50": it.p50, "p90": it.p90, "p99": it.p99}))),
-            ("stability", model.stability.map(|it| json!({"agreement": it.agreement, "same": it.same}))),
-            ("versus_baseline", model.versus.map(|it| {
-                json!({"difference": it.mean, "low": it.interval.low, "high": it.interval.high, "p": it.probability,
-                    "better_on": it.greater, "worse_on": it.lesser, "items": it.items, "detectable": it.detectable})
-            })),
-        ];
-            for (name, part) in optional {
-                if let Some(part) = part {
-                    value[name] = part;
-                }
-            }
-            value
-        });
-    let models: Vec<Value> = models.collect();
-    let name = |place: &usize| summary.models.get(*place).map(|model| model.name.as_str());
-    let mut value = json!({"items": summary.items, "scored": summary.scored, "images": summary.clusters,
-        "models": models, "calls_answered": tally.answered, "calls_failed": tally.failed,
-        "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": tally.spent.dollars(),
-        "failed": unmet});
-    if let Some(ranking) = &summary.ranking {
-        value["order"] = ranking.order.iter().map(name).collect();
-        value["not_distinguishable"] =
-            ranking.groups.iter().map(|group| group.iter().map(name).collect::<Value>()).collect();
-    }
-    if let Some(why) = &tally.stopped {
-        value["stopped"] = json!(why.name());
-    }
-    value
 }

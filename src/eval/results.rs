@@ -1,0 +1,54 @@
+//! The file of a run: what became of every call, and, once it was measured, what it is worth.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::measured::{Asked, Measured};
+use super::record::Record;
+use crate::failure::{Code, Failure, Result};
+
+/// The calls of a run.
+///
+/// # Errors
+/// `INVALID_INPUT` when it cannot be read.
+pub fn records(results: &Path) -> Result<Vec<Record>> {
+    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", results.display()));
+    let text = std::fs::read_to_string(results).map_err(|error| wrong(error.to_string()))?;
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
+    lines.filter_map(|line| line.map(|line| Record::read(&line)).transpose()).collect()
+}
+
+/// Adds to every line what its answer is worth, and puts lines in the order of the set.
+///
+/// # Errors
+/// `INTERNAL` when the disk does not take it.
+pub fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
+    let wrong = |error: std::io::Error| Failure::new(Code::Internal, format!("writing {}: {error}", results.display()));
+    let text = std::fs::read_to_string(results).map_err(wrong)?;
+    let calls = asked.iter().flat_map(|asked| asked.calls.iter().flatten());
+    let calls: HashMap<_, (usize, &Measured)> = calls
+        .enumerate()
+        .map(|(place, call)| ((&*call.record.item, &*call.record.model, u64::from(call.record.repeat)), (place, call)))
+        .collect();
+    let mut lines: Vec<(usize, Value)> = Vec::new();
+    for line in text.lines() {
+        let Ok(mut line) = serde_json::from_str::<Value>(line) else { continue };
+        let known = || Some((line["item"].as_str()?, line["model_asked"].as_str()?, line["repeat"].as_u64()?));
+        let found = known().and_then(|known| calls.get(&known)).copied();
+        if let (Some(members), Some((_, call))) = (line.as_object_mut(), found) {
+            members.extend(call.members());
+        }
+        lines.push((found.map_or(usize::MAX, |(place, _)| place), line));
+    }
+    lines.sort_by_key(|(place, _)| *place);
+    let folder = results.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
+    let permissions = std::fs::metadata(results).map_err(wrong)?.permissions();
+    file.as_file().set_permissions(permissions).map_err(wrong)?;
+    let text = lines.iter().map(|(_, line)| line.to_string() + "\n").collect::<String>();
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_data()).map_err(wrong)?;
+    file.persist(results).map(drop).map_err(|error| wrong(error.error))
+}
