@@ -12,11 +12,17 @@ use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
 use crate::rights::Rights;
+use crate::score::date::DateOrder;
+use crate::score::differences::{self, Run};
 use crate::score::{fields, text};
 use crate::speech::Audience;
 
 /// Characters of an answer that are compared with other answers, so that all pairs together take a second at most.
 pub const COMPARED: usize = 20_000;
+/// Places where two answers differ, of which is told.
+const MOST_DIFFERENCES: usize = 8;
+/// Characters that are shown of such a place.
+const LONGEST_DIFFERENCE: usize = 80;
 /// Pieces of one model that may wait to be told.
 const PIECES: usize = 64;
 
@@ -40,7 +46,7 @@ pub struct Answered {
 }
 
 /// How much two answers agree, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Agreement {
     /// Which two answers.
     pub pair: (usize, usize),
@@ -49,6 +55,17 @@ pub struct Agreement {
     pub by_member: bool,
     /// Whether an answer was longer than what is compared of it.
     pub cut: bool,
+    /// The first places where they differ.
+    pub differences: Vec<Difference>,
+}
+
+/// A place where two answers differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A member of data, as a JSON pointer.
+    Member(String),
+    /// What the one says and the other says in its place; either may be nothing.
+    Words(String, String),
 }
 
 impl Comparison {
@@ -194,15 +211,41 @@ fn compared(answers: Vec<Answered>) -> Comparison {
     let agreement = pairs.map(|((a, one), (b, other))| {
         let pair = (*a, *b);
         if let (Content::Data(one), Content::Data(other)) = (one, other) {
-            return Agreement { pair, similarity: fields::agreement(one, other), by_member: true, cut: false };
+            let fields = fields::compare(one, other, DateOrder::Unstated);
+            let differences = fields.differing.iter().take(MOST_DIFFERENCES);
+            let differences = differences.map(|field| Difference::Member(field.path.clone())).collect();
+            return Agreement { pair, similarity: fields.accuracy(), by_member: true, cut: false, differences };
         }
         let (one, other) = (said(one), said(other));
         let cut = [&one, &other].iter().any(|text| text.chars().nth(COMPARED).is_some());
         let head = |text: &str| text.chars().take(COMPARED).collect::<String>();
-        Agreement { pair, similarity: text::similarity(&head(&one), &head(&other)), by_member: false, cut }
+        let (one, other) = (head(&one), head(&other));
+        let differences = differing_words(&one, &other);
+        Agreement { pair, similarity: text::similarity(&one, &other), by_member: false, cut, differences }
     });
     let agreement = agreement.collect();
     Comparison { answers, agreement }
+}
+
+/// The first places where two texts say something else.
+fn differing_words(one: &str, other: &str) -> Vec<Difference> {
+    let shown = |text: &str| match text.char_indices().nth(LONGEST_DIFFERENCE) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.trim().to_owned(),
+    };
+    let mut differences = Vec::new();
+    let mut left_out = None;
+    for run in differences::differences(one, other) {
+        match run {
+            Run::Equal(_) => differences.extend(left_out.take().map(|text: String| (text, String::new()))),
+            Run::Deleted(text) => left_out = Some(text),
+            Run::Inserted(text) => differences.push((left_out.take().unwrap_or_default(), text)),
+        }
+    }
+    differences.extend(left_out.map(|text| (text, String::new())));
+    let says_something = |(one, other): &(String, String)| !one.trim().is_empty() || !other.trim().is_empty();
+    let said = differences.into_iter().filter(says_something).take(MOST_DIFFERENCES);
+    said.map(|(one, other)| Difference::Words(shown(&one), shown(&other))).collect()
 }
 
 /// How near an answer comes to the expected one. Data is compared with data when the expected answer is JSON.
@@ -227,6 +270,17 @@ fn said(content: &Content) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn places_where_texts_differ_are_shown() {
+        let words = |one: &str, other: &str| Difference::Words(one.into(), other.into());
+        assert_eq!(differing_words("TOTAL 25.41\nThanks", "TOTAL 25.47 EUR\nThanks"), [words("25.41", "25.47 EUR")]);
+        assert_eq!(differing_words("a b c", "a c d"), [words("b", ""), words("", "d")]);
+        assert_eq!(differing_words("a  b", "a b"), []);
+        let long = differing_words(&"x".repeat(200), "");
+        assert!(matches!(&long[..], [Difference::Words(one, _)] if one.chars().count() == 81), "{long:?}");
+        assert_eq!(differing_words(&"a b ".repeat(50), &"a c ".repeat(50)).len(), MOST_DIFFERENCES);
+    }
 
     #[test]
     fn data_agrees_member_by_member() {

@@ -22,6 +22,9 @@ pub(super) const BATCH: &str = "analyze_batch";
 pub(super) const CHAT: &str = "vision_chat";
 pub(super) const LIST: &str = "list_models";
 
+/// Pairs of answers whose differences stand in the text of a comparison.
+const MOST_PAIRS: usize = 6;
+
 /// Every tool there is.
 pub const TOOLS: [&str; 5] = [ANALYZE, COMPARE, BATCH, CHAT, LIST];
 
@@ -185,6 +188,9 @@ pub(super) fn compared(comparison: &Comparison) -> Answered {
         if agreement.cut {
             value["compared_characters"] = json!(compare::COMPARED);
         }
+        if !agreement.differences.is_empty() {
+            value["differences"] = agreement.differences.iter().map(difference).collect();
+        }
         value
     };
     let mut value = json!({
@@ -198,6 +204,13 @@ pub(super) fn compared(comparison: &Comparison) -> Answered {
         value.extend(cost(comparison.answers.iter().map(|answered| &answered.outcome)));
     }
     Answered { text: comparison_text(comparison), answer: value }
+}
+
+fn difference(difference: &compare::Difference) -> Value {
+    match difference {
+        compare::Difference::Member(path) => json!({"path": path}),
+        compare::Difference::Words(one, other) => json!({"texts": [one, other]}),
+    }
 }
 
 /// One paragraph for each model, and a line about how far they agree.
@@ -218,9 +231,28 @@ fn comparison_text(comparison: &Comparison) -> String {
         })
         .collect();
     if let Some(mean) = comparison.mean_agreement() {
-        paragraphs.push(format!("The answers agree to {} on average, from 0 to 1.", rounded(mean)));
+        let agreement = format!("The answers agree to {} on average, from 0 to 1.", rounded(mean));
+        let differing = comparison.agreement.iter().filter_map(|agreement| differing(comparison, agreement));
+        let lines: Vec<String> = [agreement].into_iter().chain(differing.take(MOST_PAIRS)).collect();
+        paragraphs.push(lines.join("\n"));
     }
     paragraphs.join("\n\n")
+}
+
+/// Where two answers differ, in a line.
+fn differing(comparison: &Comparison, agreement: &compare::Agreement) -> Option<String> {
+    let name = |at: usize| comparison.answers.get(at).map(|answered| answered.model.as_str());
+    let said = |text: &str| if text.is_empty() { "nothing".to_owned() } else { format!("`{}`", told_in_line(text)) };
+    let places = agreement.differences.iter().map(|difference| match difference {
+        compare::Difference::Member(path) => format!("`{path}`"),
+        compare::Difference::Words(one, other) => format!("{} / {}", said(one), said(other)),
+    });
+    let places = places.collect::<Vec<_>>().join(", ");
+    (!places.is_empty()).then_some(format!("{} / {}: {places}", name(agreement.pair.0)?, name(agreement.pair.1)?))
+}
+
+fn told_in_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 async fn batched(asks: &[Ask], gateway: &Gateway, asker: &Asker, watching: Option<&Listener>) -> Answered {

@@ -16,7 +16,9 @@ use crate::live::Live;
 use crate::rights::Rights;
 use crate::router::roster::{Backend, KeyState};
 use crate::supervisor::Supervisor;
-use crate::surface::{analyze, batch, completions, credentials, eval, init, manual, mcp, models, prices, route};
+use crate::surface::{
+    analyze, batch, compare, completions, credentials, eval, init, manual, mcp, models, prices, route,
+};
 use crate::telemetry::{self, collector::Spans};
 
 /// One vision tool for every MCP client, any vision model behind it.
@@ -40,6 +42,8 @@ pub struct Cli {
 enum Command {
     /// Ask one question about one or more images
     Analyze(Box<analyze::Args>),
+    /// Ask several models the same, side by side
+    Compare(Box<compare::Args>),
     /// Ask about many images: files, folders, patterns, or a manifest
     Batch(Box<batch::Args>),
     /// Score models on a labelled set, and write a report
@@ -135,6 +139,7 @@ async fn run_with(cli: Cli, loaded: Loaded) -> ExitCode {
     let gateway = &running.gateway;
     let code = match cli.command {
         Command::Analyze(args) => analyze::run(gateway, *args, cli.quiet).await,
+        Command::Compare(args) => compare::run(gateway, *args).await,
         Command::Batch(args) => batch::run(gateway, *args, cli.quiet).await,
         Command::Eval(args) => Box::pin(eval::run(gateway, *args, cli.quiet)).await,
         Command::Route(args) => route::run(gateway, *args).await,
@@ -156,6 +161,7 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 fn wants_json(command: &Command) -> bool {
     match command {
         Command::Analyze(args) => args.json,
+        Command::Compare(args) => args.json,
         Command::Batch(args) => args.json,
         Command::Eval(args) => args.json,
         Command::Route(args) => args.json,

@@ -13,6 +13,7 @@ mod arguments;
 mod batch;
 pub mod calls;
 pub mod cli;
+mod compare;
 mod completions;
 mod conversation;
 mod credentials;

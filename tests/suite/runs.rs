@@ -368,3 +368,36 @@ async fn a_judge_decides_is_marked_and_is_not_asked_twice() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_comparison_shows_two_answers_and_one_error_and_is_done() {
+    locally(async {
+        let answers = Play::decide(|received, _| match received.body["model"].as_str() {
+            Some("one") => Play::json(200, &completion("TOTAL 25.41")),
+            Some("two") => Play::json(200, &completion("TOTAL 25.47")),
+            _ => Play::json(400, &json!({"error": {"message": "no such thing"}})),
+        });
+        let stage = Stage::new(answers, "").await;
+        let receipt = example("receipt.png");
+        let args = ["compare", &receipt, "--models", "a/one,a/two,a/broken", "-p", "Total?", "--expect", "TOTAL 25.41"];
+        let (code, out, err) = stage.run(&[&args[..], &["--json"]].concat()).await;
+        let value: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!(
+            (code, &value["answers"][0]["text"], &value["answers"][0]["score"]),
+            (Some(0), &json!("TOTAL 25.41"), &json!(1.0))
+        );
+        assert_eq!(value["answers"][1]["text"], "TOTAL 25.47");
+        assert_eq!(value["answers"][2]["error"]["code"], "INVALID_INPUT", "{value}");
+        assert_eq!(value["agreement"]["pairs"][0]["differences"], json!([{"texts": ["25.41", "25.47"]}]));
+        let (code, out, _) = stage.run(&args).await;
+        assert!(code == Some(0) && out.contains("a/one / a/two: `25.41` / `25.47`"), "{out}");
+        let calls = stage.upstream.calls();
+        let priced = ["compare", &receipt, "--models", "a/m,a/m2", "-p", "Total?", "--max-cost", "0.001"];
+        let (code, _, err) = stage.run(&priced).await;
+        assert!(code == Some(1) && err.contains("BUDGET_EXCEEDED"), "{err}");
+        assert_eq!(stage.upstream.calls(), calls, "nobody was asked");
+        let (code, _, _) = stage.run(&["compare", &receipt, "--models", "a/broken,a/worse", "-p", "Total?"]).await;
+        assert_eq!(code, Some(1), "no answer at all is no comparison");
+    })
+    .await;
+}

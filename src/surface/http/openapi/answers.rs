@@ -237,6 +237,22 @@ struct Pair {
     models: Vec<String>,
     similarity: f64,
     by: Measure,
+    /// Characters of each that were compared, where an answer is longer.
+    #[schema(required = false)]
+    compared_characters: usize,
+    /// The first places where they differ.
+    #[schema(required = false, max_items = 8)]
+    differences: Vec<Difference>,
+}
+
+/// A place where two answers differ: a member of data, or what the one says and the other in its place.
+#[derive(ToSchema)]
+struct Difference {
+    /// A JSON pointer.
+    #[schema(required = false)]
+    path: String,
+    #[schema(required = false, min_items = 2, max_items = 2)]
+    texts: Vec<String>,
 }
 
 /// Data is compared member by member, texts by the edits between them.
