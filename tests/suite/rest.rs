@@ -1,10 +1,10 @@
 //! REST with the real process on a real socket: every call as JSON, as a form and as events, and images sent ahead.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use vision_providers::testkit::{Play, Then, Upstream};
 
 use super::client::{Field, data_uri, example_bytes, is_silent, rest, spoken, until, uri};
