@@ -19,8 +19,10 @@ from_npm() {
         --loglevel=error "$@"
 }
 
-# from_pypi NAME PACKAGE: the package, in an environment of that name.
+# from_pypi NAME PACKAGE…: the packages, in an environment of that name.
 from_pypi() {
-    once "$1-venv" python3 -m venv "$installed/$1"
-    once "$1" "$installed/$1/bin/pip" install --quiet --disable-pip-version-check "$2"
+    local name=$1
+    shift
+    once "$name-venv" python3 -m venv "$installed/$name"
+    once "$name" "$installed/$name/bin/pip" install --quiet --disable-pip-version-check "$@"
 }

@@ -11,6 +11,7 @@ use vision_providers::price::MicroUsd;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Round};
 use crate::reply::{Content, Reply};
+use crate::rights::Rights;
 use crate::score::{fields, text};
 use crate::speech::Audience;
 
@@ -106,14 +107,13 @@ pub async fn compare(
     following: Following<'_>,
 ) -> Result<Comparison> {
     let Comparing { ask, models, expected, max_cost } = comparing;
-    check(models, gateway)?;
+    check(models, gateway, &asker.rights)?;
     let round = gateway.round(ask, models, asker).await?;
     if let Some(limit) = *max_cost {
         check_cost(round.most()?, limit)?;
     }
-    let places = models.iter().zip(round.asks()).enumerate();
-    let asking = places.map(async |(index, (model, ask))| {
-        let outcome = heard(&round, ask, index, following).await;
+    let asking = models.iter().enumerate().map(async |(index, model)| {
+        let outcome = heard(&round, index, following).await;
         let score = scored(&outcome, expected.as_deref()).await?;
         let answered = Answered { model: model.clone(), outcome, score };
         if let Following::Ends(follower) | Following::Words(follower) = following {
@@ -126,11 +126,11 @@ pub async fn compare(
 }
 
 /// Asks one model, and passes on what it says to whoever wants to hear it.
-async fn heard(round: &Round<'_>, ask: &Ask, index: usize, following: Following<'_>) -> Result<Reply> {
-    let Following::Words(follower) = following else { return round.ask(ask, Audience::Nobody).await };
+async fn heard(round: &Round<'_>, index: usize, following: Following<'_>) -> Result<Reply> {
+    let Following::Words(follower) = following else { return round.ask(index, Audience::Nobody).await };
     let (onlooker, mut pieces) = mpsc::channel(PIECES);
     let asking = async {
-        let outcome = round.ask(ask, Audience::Onlooker(&onlooker)).await;
+        let outcome = round.ask(index, Audience::Onlooker(&onlooker)).await;
         drop(onlooker);
         outcome
     };
@@ -154,13 +154,15 @@ fn broken() -> Failure {
     Failure::new(Code::Internal, "comparing the answers met a fault of the program")
 }
 
-fn check(models: &[String], gateway: &Gateway) -> Result<()> {
+fn check(models: &[String], gateway: &Gateway, rights: &Rights) -> Result<()> {
     let (roster, most) = (&gateway.roster, gateway.settings.most_compared);
     if !(2..=most).contains(&models.len()) {
         let message = format!("{} models were named: from 2 to {most} can be compared", models.len());
         return Err(Failure::invalid(message).advise("name models as list_models shows them"));
     }
-    let meant = |name: &String| roster.resolve(name).map_or_else(|_| name.clone(), |candidate| candidate.name());
+    // What names mean that are not the caller's is none of their business.
+    let theirs = |name: &String| roster.resolve(name).ok().filter(|candidate| roster.allows(rights, candidate));
+    let meant = |name: &String| theirs(name).map_or_else(|| name.clone(), |candidate| candidate.name());
     let meant: Vec<String> = models.iter().map(meant).collect();
     match meant.iter().enumerate().find(|(index, model)| meant.iter().take(*index).any(|other| other == *model)) {
         Some((index, twice)) => {

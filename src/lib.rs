@@ -9,6 +9,8 @@ pub mod live;
 
 pub mod assemble;
 
+pub mod eval;
+
 pub mod batch;
 pub mod bulk;
 pub mod compare;

@@ -21,6 +21,9 @@ const OCR: &str = "Transcribe all text in the image exactly as written, line by 
     punctuation and spelling as they are. Leave it empty if there is no text.";
 const EXTRACT: &str = "Fill in the schema from the image. Use only what stands in the image.";
 
+/// Bytes of a schema.
+pub const LARGEST_SCHEMA: usize = 64 << 10;
+
 /// The name of a conversation, where others have that of their task.
 pub const CHAT: &str = "chat";
 
@@ -85,21 +88,19 @@ pub fn question(
     };
     let output = match schema {
         None => Output::Text,
-        Some(value) => Output::Json(Schema { name: identifier(name), value: checked(value)? }),
+        Some(value) => Output::Json(Schema { name: identifier(name), value }),
     };
     Ok(Question { name: name.to_owned(), task, prompt: words, output })
 }
 
 /// The next turn of a conversation, in whose words nothing is ours. A schema means that the answer is data.
-///
-/// # Errors
-/// `INVALID_INPUT` when the schema is none.
-pub fn conversation(schema: Option<Arc<Value>>) -> Result<Question> {
+#[must_use]
+pub fn conversation(schema: Option<Arc<Value>>) -> Question {
     let (task, output) = match schema {
         None => (Task::Ask, Output::Text),
-        Some(value) => (Task::Extract, Output::Json(Schema { name: identifier(CHAT), value: checked(value)? })),
+        Some(value) => (Task::Extract, Output::Json(Schema { name: identifier(CHAT), value })),
     };
-    Ok(Question { name: CHAT.to_owned(), task, prompt: String::new(), output })
+    Question { name: CHAT.to_owned(), task, prompt: String::new(), output }
 }
 
 fn with(words: &str, prompt: Option<&str>) -> String {
@@ -127,20 +128,21 @@ fn ocr_schema() -> Arc<Value> {
     }))
 }
 
-/// Schemas come from callers: they are compiled once here, before anything is spent, and may not reach the network.
-fn checked(wanted: Arc<Value>) -> Result<Arc<Value>> {
-    const LARGEST: usize = 64 << 10;
-    if wanted.to_string().len() > LARGEST {
-        return Err(Failure::invalid(format!("the schema is larger than {LARGEST} bytes")));
+/// Schemas come from callers: they are compiled once here, before anything is spent, and may not reach the network. That
+/// may take up to a second.
+///
+/// # Errors
+/// `INVALID_INPUT` saying what is wrong with it.
+pub fn check_schema(schema: &Value) -> Result<()> {
+    if schema.to_string().len() > LARGEST_SCHEMA {
+        return Err(Failure::invalid(format!("the schema is larger than {LARGEST_SCHEMA} bytes")));
     }
-    if !wanted.is_object() {
+    if !schema.is_object() {
         return Err(Failure::invalid("the schema is not a JSON object")
             .advise("give a JSON Schema such as {\"type\": \"object\", …}"));
     }
-    match schema::compile(&wanted) {
-        Ok(_) => Ok(wanted),
-        Err(error) => Err(Failure::invalid(format!("the schema is not a JSON schema: {error}"))),
-    }
+    let compiled = schema::compile(schema).map(drop);
+    compiled.map_err(|error| Failure::invalid(format!("the schema is not a JSON schema: {error}")))
 }
 
 /// Vendors demand an identifier of letters, digits and underscores beside a schema.
@@ -194,8 +196,14 @@ mod tests {
         assert!(refused(Some("extract"), None, None).contains("needs a schema"));
         assert!(refused(Some("describe"), None, Some(json!({}))).contains("does not go with"));
         assert!(refused(Some("sing"), None, None).contains("no task called `sing`"));
-        assert!(refused(None, None, Some(json!([]))).contains("not a JSON object"));
-        assert!(refused(None, None, Some(json!({"type": "strnig"}))).contains("not a JSON schema"));
-        assert!(refused(None, None, Some(json!({"$ref": "https://example.org/s.json"}))).contains("not a JSON schema"));
+    }
+
+    #[test]
+    fn what_is_no_schema_is_said() {
+        let refused = |schema| check_schema(&schema).expect_err("refused").to_string();
+        assert!(refused(json!([])).contains("not a JSON object"));
+        assert!(refused(json!({"type": "strnig"})).contains("not a JSON schema"));
+        assert!(refused(json!({"$ref": "https://example.org/s.json"})).contains("not a JSON schema"));
+        assert!(refused(json!({"title": "x".repeat(LARGEST_SCHEMA)})).contains("larger than"));
     }
 }

@@ -42,9 +42,9 @@ pub enum ErrorKind {
     Unavailable,
     /// Too many calls are already waiting here.
     Overloaded,
-    /// An answer arrived that cannot be understood.
+    /// What arrived is no answer as such a backend gives it: the backend is at fault, whatever was asked.
     Garbled,
-    /// A well-formed answer arrived with nothing in it.
+    /// A well-formed answer arrived with nothing in it, or with a call of a tool. What was asked may be the reason.
     Empty,
     /// The token limit was met before anything usable was said.
     Truncated,

@@ -1,6 +1,6 @@
 //! From the configuration to whom HTTP lets in: callers with keys, and bearers of an issuer's tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::supervisor::Supervisor;
 /// The keys of a configuration. What is known of a caller's pace stays while its limit does.
 pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: &mut Faults<'_>) -> Keyring {
     let mut paces = BTreeMap::new();
-    let mut ring = Vec::new();
+    let (mut ring, mut digests) = (Vec::new(), HashMap::new());
     for (name, caller) in &config.server.keys {
         let key = format!("server.keys.{name}");
         if let Err(wrong) = keys::check_name(name) {
@@ -37,7 +37,13 @@ pub(super) fn keyring(old: &mut Kept, config: &Config, roster: &Roster, faults: 
         let roots = caller.roots.as_ref().map(|roots| folders(roots, &format!("{key}.roots"), faults));
         let rights = Rights { pace, ..rights };
         match keys::digest(&caller.hash) {
-            Ok(digest) => ring.push(Key::new(name, digest, rights, roots)),
+            Ok(digest) => {
+                if let Some(other) = digests.insert(digest, name) {
+                    let message = format!("`{other}` has the same: nobody could tell who of the two asks");
+                    faults.add(&format!("{key}.hash"), message, Some("give each caller a key of their own".into()));
+                }
+                ring.push(Key::new(name, digest, rights, roots));
+            }
             Err(wrong) => {
                 let hint = "`visiongate keys new NAME` makes a key and prints its digest";
                 faults.add(&format!("{key}.hash"), wrong, Some(hint.into()));

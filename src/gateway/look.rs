@@ -28,7 +28,7 @@ impl Gateway {
     /// # Errors
     /// The codes of bad input, names that nothing has among them.
     pub async fn look<'a>(&'a self, ask: &'a Ask, asker: &'a Asker) -> Result<Look<'a>> {
-        let question = self.question(ask)?;
+        let question = self.question(ask).await?;
         let pictures = self.pictures(ask, asker, Instant::now() + self.settings.total).await?;
         Ok(Look { gateway: self, asker, ask, read: Read { question, pictures } })
     }
@@ -79,6 +79,6 @@ impl Look<'_> {
 
     /// The time begins when somebody is asked, not when the pictures were opened.
     fn given(&self) -> Given {
-        Given { deadline: Instant::now() + self.gateway.settings.total, read: Some(self.read.clone()) }
+        Given { read: Some(self.read.clone()), ..self.gateway.given() }
     }
 }

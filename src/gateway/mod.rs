@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::info;
 use vision_providers::estimate::Outline;
@@ -97,7 +98,7 @@ impl Gateway {
 
     /// What a question has that begins now.
     fn given(&self) -> Given {
-        Given { deadline: Instant::now() + self.settings.total, read: None }
+        Given { deadline: Instant::now() + self.settings.total, read: None, counted: None }
     }
 
     async fn observed(&self, ask: &Ask, asker: &Asker, audience: Audience<'_>, given: Given) -> Result<Reply> {
@@ -109,7 +110,8 @@ impl Gateway {
             request: Some((Arc::clone(&request_id), label(Code::Cancelled.name()))),
             metrics: &self.metrics,
         };
-        let opened = match asker.rights.count() {
+        let counted = given.counted.clone().unwrap_or_else(|| asker.rights.count());
+        let opened = match counted {
             Ok(()) => self.open(ask, asker, Arc::clone(&request_id), audience.delivery(), given).await,
             Err(failure) => Err(failure),
         };
@@ -187,7 +189,7 @@ impl Gateway {
         let deadline = given.deadline;
         let (question, pictures) = match given.read {
             Some(Read { question, pictures }) => (question, Some(pictures)),
-            None => (self.question(ask)?, None),
+            None => (self.question(ask).await?, None),
         };
         let wanted = wanted(ask, asker, &question, &self.settings, delivery);
         self.roster.check(&wanted)?;
@@ -211,10 +213,15 @@ impl Gateway {
     }
 
     /// What is asked, once everything was refused that can be without opening anything.
-    fn question(&self, ask: &Ask) -> Result<Question> {
+    async fn question(&self, ask: &Ask) -> Result<Question> {
         ask.check()?;
+        if let Some(schema) = ask.schema.clone() {
+            // A stranger's schema takes a while to compile.
+            let checking = spawn_blocking(move || tasks::check_schema(&schema)).await;
+            checking.map_err(|_| Failure::new(Code::Internal, "reading the schema met a fault of the program"))??;
+        }
         if ask.is_conversation() {
-            return tasks::conversation(ask.schema.clone());
+            return Ok(tasks::conversation(ask.schema.clone()));
         }
         tasks::question(ask.task.as_deref(), ask.prompt.as_deref(), ask.schema.clone(), &self.presets)
     }
@@ -239,6 +246,8 @@ struct Given {
     deadline: Instant,
     /// What was read of it before.
     read: Option<Read>,
+    /// Whether its caller may ask now, where that was found out before.
+    counted: Option<Result<()>>,
 }
 
 /// A question that was understood, and its pictures.

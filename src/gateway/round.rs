@@ -19,6 +19,8 @@ pub struct Round<'a> {
     gateway: &'a Gateway,
     asker: &'a Asker,
     asks: Vec<Ask>,
+    /// Whether this caller may ask each of them now.
+    counted: Vec<Result<()>>,
     given: Given,
 }
 
@@ -26,10 +28,10 @@ impl Gateway {
     /// Reads a question for these models, and opens its pictures. Nobody is asked yet.
     ///
     /// # Errors
-    /// The codes of bad input, names that nothing has among them.
+    /// The codes of bad input, names that nothing has among them, and `RATE_LIMITED` when this caller may ask none of them.
     pub async fn round<'a>(&'a self, ask: &Ask, models: &[String], asker: &'a Asker) -> Result<Round<'a>> {
         let deadline = Instant::now() + self.settings.total;
-        let question = self.question(ask)?;
+        let question = self.question(ask).await?;
         // What was remembered says nothing of how long a model takes, so whoever wants it has to say so.
         let cache = Some(ask.cache.unwrap_or(CacheMode::Bypass));
         // What images are named by may be megabytes, and is not needed once they are open.
@@ -40,19 +42,18 @@ impl Gateway {
         for ask in &asks {
             self.roster.check_name(&wanted(ask, asker, &question, &self.settings, Delivery::Whole))?;
         }
+        // Each model is a question, and fetching what all of them look at is work already.
+        let counted: Vec<Result<()>> = asks.iter().map(|_| asker.rights.count()).collect();
+        if counted.iter().all(Result::is_err) {
+            counted.iter().cloned().collect::<Result<()>>()?;
+        }
         let pictures = self.pictures(ask, asker, deadline).await?;
-        let given = Given { deadline, read: Some(Read { question, pictures }) };
-        Ok(Round { gateway: self, asker, asks, given })
+        let given = Given { deadline, read: Some(Read { question, pictures }), counted: None };
+        Ok(Round { gateway: self, asker, asks, counted, given })
     }
 }
 
 impl Round<'_> {
-    /// The question to each of the models, in the order in which they were named.
-    #[must_use]
-    pub fn asks(&self) -> &[Ask] {
-        &self.asks
-    }
-
     /// What asking all of them costs at most, by estimates of one call each. Who cannot be asked at all costs nothing.
     ///
     /// # Errors
@@ -73,11 +74,14 @@ impl Round<'_> {
         Err(Failure::new(Code::BudgetExceeded, message).advise("leave these models out, or the limit on the cost"))
     }
 
-    /// Asks one of them.
+    /// Asks one of them, by its place.
     ///
     /// # Errors
     /// As [`Gateway::ask`].
-    pub async fn ask(&self, ask: &Ask, audience: Audience<'_>) -> Result<Reply> {
-        self.gateway.observed(ask, self.asker, audience, self.given.clone()).await
+    pub async fn ask(&self, index: usize, audience: Audience<'_>) -> Result<Reply> {
+        let nobody = || Failure::new(Code::Internal, format!("the comparison has no model {index}"));
+        let ask = self.asks.get(index).ok_or_else(nobody)?;
+        let given = Given { counted: self.counted.get(index).cloned(), ..self.given.clone() };
+        self.gateway.observed(ask, self.asker, audience, given).await
     }
 }

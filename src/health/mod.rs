@@ -241,7 +241,7 @@ impl Model {
             }
             // It was not given the time that it takes.
             ErrorKind::TimedOut if now - began < settings.fair => self.breaker.abandoned(now, ticket),
-            ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled | ErrorKind::Empty => {
+            ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Garbled => {
                 self.cause = Cause::Failing;
                 self.failed = Some(now);
                 self.breaker.failed(now, ticket, settings.breaker());
@@ -251,7 +251,8 @@ impl Model {
                     _ => {}
                 }
             }
-            // Somebody else is at fault, which says nothing about the backend.
+            // Somebody else is at fault, or may be: a caller can ask for an answer without words, and must not take the model
+            // from everybody by it.
             _ => self.breaker.abandoned(now, ticket),
         }
     }

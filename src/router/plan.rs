@@ -144,10 +144,10 @@ impl Roster {
     /// # Errors
     /// `MODEL_NOT_FOUND`, `FORBIDDEN`.
     pub fn check_name(&self, wanted: &Wanted<'_>) -> Result<()> {
+        self.check_rights(wanted)?;
         let Some(name) = wanted.model.filter(|name| !self.rules.iter().any(|rule| rule.names(name))) else {
             return Ok(());
         };
-        self.check_rights(wanted)?;
         self.resolve(name).map(drop)
     }
 
@@ -327,12 +327,8 @@ impl Roster {
 
     fn unfitness(&self, candidate: &Candidate, wanted: &Wanted<'_>, demands: &[String]) -> Option<Reason> {
         let backend = self.backends.get(candidate.provider.id())?;
-        if let Some(lacking) = demands.iter().find(|tag| !backend.tags.contains(tag)) {
+        if let Some(lacking) = demands.iter().find(|tag| !backend.has(tag, &candidate.model)) {
             return Some(Reason::Kept(lacking.clone()));
-        }
-        let is_elsewhere = backend.elsewhere.iter().any(|ending| candidate.model.as_str().ends_with(ending));
-        if is_elsewhere && demands.iter().any(|tag| tag == Rule::LOCAL) {
-            return Some(Reason::Kept(Rule::LOCAL.to_owned()));
         }
         if let KeyState::Missing(place) = &backend.key {
             return Some(Reason::NoKey(place.clone()));
@@ -345,15 +341,15 @@ impl Roster {
     /// Whether a caller with these rights may ask a model.
     #[must_use]
     pub fn allows(&self, rights: &Rights, candidate: &Candidate) -> bool {
-        let has = |tag: &String| self.backends.get(candidate.provider.id()).is_some_and(|it| it.tags.contains(tag));
+        let backend = self.backends.get(candidate.provider.id());
+        let has = |tag: &String| backend.is_some_and(|it| it.has(tag, &candidate.model));
         rights.allow(candidate.provider.id(), candidate.model.as_str()) && rights.tags.iter().all(has)
     }
 
     /// Whoever names a model that is not theirs should learn so, and not be given another one.
     fn check_rights(&self, wanted: &Wanted<'_>) -> Result<()> {
         let Some(name) = wanted.model.filter(|_| wanted.rights.are_restricted()) else { return Ok(()) };
-        let is_rule = self.rules.iter().any(|rule| rule.names(name));
-        if is_rule || self.resolve(name).is_ok_and(|candidate| self.allows(wanted.rights, &candidate)) {
+        if self.leads_to_allowed(name, wanted.rights) {
             return Ok(());
         }
         // In the same words for names that nothing has: what others may ask is not this caller's business.

@@ -28,8 +28,23 @@ pub struct Backend {
     pub health: Arc<Health>,
     /// What routes can demand of it; `local` when it is on this machine.
     pub tags: Vec<String>,
-    /// Endings of the names of models that its server does not run itself.
+    /// Words in the names of models that its server does not run itself.
     pub elsewhere: Vec<String>,
+}
+
+impl Backend {
+    /// Whether this tag is true of a model of this provider. One that its server passes on is not on this machine.
+    #[must_use]
+    pub fn has(&self, tag: &str, model: &ModelId) -> bool {
+        self.tags.iter().any(|own| own == tag) && !(tag == Rule::LOCAL && self.passes_on(model))
+    }
+
+    /// Whether a model's name says that it is run elsewhere, in whatever spelling and whatever stands around that word:
+    /// what the server makes of odd names is not known here.
+    fn passes_on(&self, model: &ModelId) -> bool {
+        let mut words = model.as_str().split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| self.elsewhere.iter().any(|elsewhere| elsewhere.eq_ignore_ascii_case(word)))
+    }
 }
 
 /// Who configured a provider.

@@ -51,8 +51,9 @@ impl Rectangle {
     }
 }
 
-/// Reads boxes: `[x0, y0, x1, y1]`, an object with that below `box`, `bbox`, `bbox_2d` or `region`, or a list of either. Other
-/// orders of the four numbers (COCO's width and height, Gemini's y first) cannot be told from this one; ask for this one.
+/// Reads boxes: `[x0, y0, x1, y1]`, an object with that below `box`, `bbox`, `bbox_2d` or `region`, or a list of
+/// either. Other orders of the four numbers (COCO's width and height, Gemini's y first) cannot be told from this one;
+/// ask for this one.
 ///
 /// Nothing where something in it is no box.
 #[must_use]

@@ -17,8 +17,9 @@ pub enum Run {
 
 /// The difference between a truth and an answer by words and the white space between them.
 ///
-/// All runs but the inserted ones, in order, are the truth; all but the deleted ones are the answer. Characters of scripts
-/// without spaces stand for themselves. The time is bounded: of [`MOST_WORDS`] words on, texts differ as a whole.
+/// All runs but the inserted ones, in order, are the truth; all but the deleted ones are the answer. Characters of
+/// scripts without spaces stand for themselves. The time is bounded: of [`MOST_WORDS`] words on, texts differ as a
+/// whole.
 #[must_use]
 pub fn differences(truth: &str, answer: &str) -> Vec<Run> {
     let (truth, answer) = (tokens(truth), tokens(answer));

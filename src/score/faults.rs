@@ -1,6 +1,6 @@
 //! Faults of known evaluation suites, each with a test that we do not share it.
 
-use super::{Metric, Settings, Truth, Yardstick};
+use super::{Figures, Metric, Settings, Truth, Yardstick};
 
 fn measured(metric: Metric, truth: &str, answer: &str) -> f64 {
     let truth = Truth { texts: vec![truth.into()], ..Truth::default() };
@@ -25,7 +25,8 @@ fn answers_are_text_and_never_run() {
     assert!(measured(Metric::Numeric, "2", "1+1") < 0.5, "sums are not added up either");
 }
 
-/// `VLMEvalKit` compares normalised texts and divides by the length of texts as they came, so that spaces make an answer better.
+/// `VLMEvalKit` compares normalised texts and divides by the length of texts as they came, so that spaces make an
+/// answer better.
 #[test]
 fn anls_divides_by_the_length_of_what_it_compares() {
     let spaced = "hexxo          ";
@@ -60,8 +61,8 @@ fn what_is_not_finite_is_no_number() {
     }
 }
 
-/// Substring containment takes any long answer: `OCRBench`'s fault is documented, so both figures have to be looked at. An exact
-/// measure stands beside it that an answer with everything in it does not satisfy.
+/// Substring containment takes any long answer: `OCRBench`'s fault is documented, so both figures have to be looked at.
+/// An exact measure stands beside it that an answer with everything in it does not satisfy.
 #[test]
 fn saying_everything_is_not_exact() {
     let everything = "Paris London Rome Madrid Berlin";
@@ -87,18 +88,34 @@ fn the_same_word_in_another_unicode_form_is_the_same() {
     assert!((measured(Metric::Cer, "漢字", "漢了") - 0.5).abs() < 1e-9, "one of two characters");
 }
 
-/// A pattern with a backtracking matcher, or an edit distance without a bound, lets one answer stop a run.
+/// A pattern with a backtracking matcher, an edit distance without a bound, or a figure that is no number lets one
+/// answer stop a run or spoil its mean.
 #[test]
-fn no_answer_takes_for_ever() {
-    let answer = "a".repeat(300_000);
+fn no_answer_takes_for_ever_or_leaves_the_scale() {
+    let answers = [
+        "a".repeat(300_000),
+        format!("e{}", "\u{301}".repeat(100_000)),
+        "[".repeat(100_000),
+        "1,".repeat(100_000),
+        format!("[{}0]", "[0,0,1,1],".repeat(20_000)),
+        "\u{0}\u{202e}\u{feff}".into(),
+        String::new(),
+    ];
     for metric in Metric::ALL {
         let truth = Truth {
-            texts: vec!["(a+)+$".into(), "b c".repeat(3000)],
+            texts: vec![if metric == Metric::Numeric { "5".into() } else { "(a+)+$".into() }],
             data: Some(serde_json::json!([[0, 0, 1, 1]])),
             schema: Some(serde_json::json!({"type": "string", "pattern": "^(a+)+$"})),
         };
-        if let Ok(yardstick) = Yardstick::new(metric, &truth, Settings::default()) {
-            let _ = yardstick.measure(&answer);
+        let yardstick = Yardstick::new(metric, &truth, Settings::default()).expect("a yardstick");
+        for answer in &answers {
+            let worth = yardstick.measure(answer);
+            let is_fit = match metric.figures() {
+                Figures::Proportion => worth.abs() < 1e-9 || (worth - 1.0).abs() < 1e-9,
+                Figures::Share => (0.0..=1.0).contains(&worth),
+                Figures::Rate => worth.is_finite() && worth >= 0.0,
+            };
+            assert!(is_fit, "{metric} of {answer:.20}: {worth}");
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Data held against data, field by field and by value: 25.40 is 25.4 and `$25.40`, and 12 March is 12 March.
 //!
-//! A field is a scalar and its path. Texts that are numbers, amounts or dates (see [`number`] and [`date`]) are compared by
-//! value, other texts normalised. A text of digits that begins with 0 or `+`, or has more than 15 of them, is a name and
-//! compared as text.
+//! A field is a scalar and its path. Texts that are numbers, amounts or dates (see [`number`] and [`date`]) are
+//! compared by value, other texts normalised. A text of digits that begins with 0 or `+`, or has more than 15 of them,
+//! is a name and compared as text.
 //!
 //! - Lists of objects or texts are sets: items are paired with the most alike, and what is left over in order. Lists of
 //!   numbers are compared by position, because coordinates are.
@@ -48,7 +48,8 @@ pub struct Fields {
 /// A field that is not as the truth has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// A JSON pointer (RFC 6901) into the truth, or into the answer where the truth has no such field; long names are cut.
+    /// A JSON pointer (RFC 6901) into the truth, or into the answer where the truth has no such field; long names are
+    /// cut.
     pub path: String,
     pub kind: Kind,
 }

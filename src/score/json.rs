@@ -1,5 +1,7 @@
 //! JSON in answers: whether it is any, whether it keeps to a schema, and what it says.
 
+use std::sync::Arc;
+
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use crate::schema;
 
 /// A schema that answers are held to.
 #[derive(Debug, Clone)]
-pub struct Schema(Validator);
+pub struct Schema(Arc<Validator>);
 
 impl Schema {
     /// Compiles a schema in the safe way of [`schema::compile`].
@@ -38,7 +40,8 @@ fn strictly(answer: &str) -> Option<Value> {
     serde_json::from_str(answer).ok()
 }
 
-/// What an answer says, to be compared by its content: a document, also one in a fence (three backticks) with prose around it.
+/// What an answer says, to be compared by its content: a document, also one in a fence (three backticks) with prose
+/// around it.
 #[must_use]
 pub fn read(answer: &str) -> Option<Value> {
     strictly(answer).or_else(|| {

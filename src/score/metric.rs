@@ -117,7 +117,8 @@ impl Metric {
         }
     }
 
-    /// What a call counts for that brought no answer: as wrong as nothing is. A rate can be worse where too much is said.
+    /// What a call counts for that brought no answer: as wrong as nothing is. A rate can be worse where too much is
+    /// said.
     #[must_use]
     pub fn of_no_answer(self) -> f64 {
         match self.better() {

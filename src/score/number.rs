@@ -2,10 +2,10 @@
 //!
 //! An answer is text and is never evaluated: what is not a number in one of these spellings is no number.
 //!
-//! - Groups and decimals: where both `.` and `,` occur, the later one is the decimal mark. A `,` alone groups when exactly
-//!   three digits follow and one to three lead (`1,234`), and is a decimal mark otherwise (`12,5`). A `.` alone is a
-//!   decimal mark (`1.234`), unless it occurs several times (`1.234.567`). Spaces, apostrophes and `_` group too; groups
-//!   after the first have three digits, or two before the last three as in India.
+//! - Groups and decimals: where both `.` and `,` occur, the later one is the decimal mark. A `,` alone groups when
+//!   exactly three digits follow and one to three lead (`1,234`), and is a decimal mark otherwise (`12,5`). A `.` alone
+//!   is a decimal mark (`1.234`), unless it occurs several times (`1.234.567`). Spaces, apostrophes and `_` group too;
+//!   groups after the first have three digits, or two before the last three as in India.
 //! - A currency may stand before or behind. Two different currencies are different numbers; one that is left out is no
 //!   difference.
 //! - `%` is a unit. See [`Number::is_near`].
@@ -104,10 +104,10 @@ impl Tolerance {
 impl Number {
     /// Whether this answer is within a tolerance of the truth.
     ///
-    /// The truth decides the unit. Where both have a percent sign or neither, they are compared as they stand. An answer
-    /// without the sign is taken to be in the truth's unit: `5` is right for `5%`, and `0.05` is not. An answer with the
-    /// sign is right for a truth without when it is right without the sign, or, where the truth is written as a share
-    /// (at most 1), as a share: `5%` is right for `5` and for `0.05`.
+    /// The truth decides the unit. Where both have a percent sign or neither, they are compared as they stand. An
+    /// answer without the sign is taken to be in the truth's unit: `5` is right for `5%`, and `0.05` is not. An answer
+    /// with the sign is right for a truth without when it is right without the sign, or, where the truth is written as
+    /// a share (at most 1), as a share: `5%` is right for `5` and for `0.05`.
     #[must_use]
     pub fn is_near(self, truth: Self, tolerance: Tolerance) -> bool {
         if let (Unit::Currency(one), Unit::Currency(other)) = (self.unit, truth.unit)

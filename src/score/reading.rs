@@ -23,8 +23,8 @@ pub fn contains(truth: &str, answer: &str) -> bool {
     normalised(answer).contains(&normalised(truth))
 }
 
-/// Average normalised Levenshtein similarity, from 0 to 1, of one answer: one less the edits between both texts in lower
-/// case and with single spaces, as a share of the longer one *of these*; 0 below the threshold.
+/// Average normalised Levenshtein similarity, from 0 to 1, of one answer: one less the edits between both texts in
+/// lower case and with single spaces, as a share of the longer one *of these*; 0 below the threshold.
 ///
 /// Biten and others, <https://arxiv.org/abs/1905.13648>, 2019, with the threshold of 0.5; as all evaluators have it, a
 /// similarity of just the threshold counts. Two empty texts are the same.
@@ -36,8 +36,8 @@ pub fn anls(truth: &str, answer: &str, threshold: f64) -> f64 {
     if similarity < threshold { 0.0 } else { similarity }
 }
 
-/// Character error rate, from 0, and above 1 where much was invented: the edits between both texts as a share of the true
-/// one's characters, without the white space around them.
+/// Character error rate, from 0, and above 1 where much was invented: the edits between both texts as a share of the
+/// true one's characters, without the white space around them.
 ///
 /// For an empty truth it is the number of characters of the answer, as in jiwer 4 (2025).
 #[must_use]
@@ -72,11 +72,11 @@ fn rate(edits: usize, length: usize) -> f64 {
     if length == 0 { float(edits) } else { share(edits, length) }
 }
 
-/// Token F1, from 0 to 1: the harmonic mean of the share of the answer's words that the truth has and the other way round,
-/// counted as often as they occur. Normalised, without punctuation and without the articles `a`, `an` and `the`.
+/// Token F1, from 0 to 1: the harmonic mean of the share of the answer's words that the truth has and the other way
+/// round, counted as often as they occur. Normalised, without punctuation and without the articles `a`, `an` and `the`.
 ///
-/// Rajpurkar and others (`SQuAD`), <https://arxiv.org/abs/1606.05250>, 2016; where either has no words, 1 if neither has any
-/// (`SQuAD` 2). Characters of scripts without spaces are words.
+/// Rajpurkar and others (`SQuAD`), <https://arxiv.org/abs/1606.05250>, 2016; where either has no words, 1 if neither
+/// has any (`SQuAD` 2). Characters of scripts without spaces are words.
 #[must_use]
 pub fn token_f1(truth: &str, answer: &str) -> f64 {
     let (truth, answer) = (unpunctuated(truth), unpunctuated(answer));

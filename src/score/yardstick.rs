@@ -153,8 +153,8 @@ impl Yardstick {
         }
     }
 
-    /// Relaxed accuracy: numbers within a share of the truth, everything else exactly. It suits what is read off a scale;
-    /// years are nearly all within 5 % of each other, and want `exact`.
+    /// Relaxed accuracy: numbers within a share of the truth, everything else exactly. It suits what is read off a
+    /// scale; years are nearly all within 5 % of each other, and want `exact`.
     fn is_nearly(&self, truth: &str, answer: &str) -> bool {
         match (number::read(truth), number::read(answer)) {
             (Some(truth), Some(answer)) => answer.is_near(truth, self.settings.relaxed),

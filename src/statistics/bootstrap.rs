@@ -33,16 +33,17 @@ pub enum Range {
     Any,
 }
 
-/// The interval of the mean over items: each end is the farther one of two intervals, because either alone holds too rarely for
-/// thirty skewed scores (`BCa` nine times in ten).
+/// The interval of the mean over items: each end is the farther one of two intervals, because either alone holds too
+/// rarely for thirty skewed scores (`BCa` hardly more than nine times in ten).
 ///
 /// - `BCa` ([`bca`]), at a level expanded by what the bootstrap leaves out for small numbers: Hesterberg, The American
 ///   Statistician 69(4), 2015.
-/// - Student's with the standard error that is robust to clusters and a degree of freedom less than there are clusters.
+/// - Student's with the standard error that is robust to clusters, and one degree of freedom less than there are
+///   clusters.
 ///
-/// Where fewer than five clusters differ from the mean that most of them have, their variance says too little, and it is
-/// Wilson's interval ([`wilson::clustered`]) between the least and the greatest score that is possible or was met, which
-/// supposes the greatest variance there can be. So no interval is without width.
+/// Where fewer than five clusters differ from the mean that most of them have, their variance says too little, and it
+/// is Wilson's interval ([`wilson::clustered`]) between the least and the greatest score that is possible or was met,
+/// which supposes the greatest variance there can be. So no interval is without width.
 #[must_use]
 pub fn interval(sample: &Sample, range: Range, level: Level, resampling: Resampling) -> Interval {
     let interval = if sample.deviating_clusters() < FEW {
@@ -83,8 +84,9 @@ fn expanded(level: Level, sample: &Sample) -> Level {
 
 /// The bias-corrected and accelerated bootstrap of the mean over items, drawing whole clusters.
 ///
-/// Efron, Journal of the American Statistical Association 82, 1987; Field and Welsh, Journal of the Royal Statistical Society
-/// B 69(3), 2007, for clusters. The acceleration is by the jackknife over clusters. It has no width where nothing varies.
+/// Efron, Journal of the American Statistical Association 82, 1987; Field and Welsh, Journal of the Royal Statistical
+/// Society B 69(3), 2007, for clusters. The acceleration is by the jackknife over clusters. It has no width where
+/// nothing varies.
 #[must_use]
 pub fn bca(sample: &Sample, level: Level, resampling: Resampling) -> Interval {
     let mean = sample.mean();

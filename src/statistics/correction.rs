@@ -7,8 +7,8 @@ pub fn bonferroni(values: &[f64]) -> Vec<f64> {
     values.iter().map(|value| (value * count).min(1.0)).collect()
 }
 
-/// Holm's correction, which is never weaker than Bonferroni's and holds under the same conditions, whatever depends on what:
-/// from the least p-value on, each is multiplied by how many are left, and is at least the one before.
+/// Holm's correction, which is never weaker than Bonferroni's and holds under the same conditions, whatever depends on
+/// what: from the least p-value on, each is multiplied by how many are left, and is at least the one before.
 ///
 /// Holm, Scandinavian Journal of Statistics 6(2), 1979. The corrected values keep the order of what was given.
 #[must_use]

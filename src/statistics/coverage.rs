@@ -1,4 +1,5 @@
-//! Whether intervals hold what they promise: planted truths, a thousand runs each, 95 % intervals that may miss 7 % at most.
+//! Whether intervals hold what they promise: planted truths, a thousand runs each, 95 % intervals that may miss 7 % at
+//! most.
 
 use super::bootstrap::{self, Range, Resampling};
 use super::interval::{Interval, Level};
@@ -9,7 +10,8 @@ use super::wilson;
 const RUNS: usize = 1000;
 const FEWER: Resampling = Resampling { resamples: 400, seed: 1 };
 
-/// Draws items of clusters that are alike inside: a normal variable for each, of which the cluster has a share in common.
+/// Draws items of clusters that are alike inside: a normal variable for each, of which the cluster has a share in
+/// common.
 struct Drawing {
     random: fastrand::Rng,
     /// Items of a cluster; 1 for none.

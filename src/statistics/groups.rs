@@ -1,10 +1,10 @@
 //! Which of several models cannot be told apart on the same items.
 //!
-//! Every two models are compared by the paired test of [`paired`](super::paired), and the p-values of all pairs are corrected
-//! together by Holm, so that at most one set in twenty parts any models that are alike. A group is a largest set of models no
-//! two of which were told apart, as in a compact letter display (Piepho, Journal of Computational and Graphical Statistics
-//! 13(2), 2004). A model can be in several groups: "not told apart" is not "equal", and does not carry over from one pair to the
-//! next.
+//! Every two models are compared by the paired test of [`paired`], and the p-values of all pairs are corrected together
+//! by Holm, so that at most one set in twenty parts any models that are alike. A group is a largest set of models no
+//! two of which were told apart, as in a compact letter display (Piepho, Journal of Computational and Graphical
+//! Statistics 13(2), 2004). A model can be in several groups: "not told apart" is not "equal", and does not carry over
+//! from one pair to the next.
 
 use std::hash::Hash;
 
@@ -38,10 +38,12 @@ pub struct Compared {
     pub corrected: f64,
 }
 
-/// Groups models by their scores, one list for each model with one score for each item. Where less is better, read the order from
-/// its end.
+/// Groups models by their scores, one list for each model with one score for each item. Where less is better, read the
+/// order from its end.
 ///
-/// Nothing where there are no items, lists differ in length, a score is not finite, or there are more than [`MOST_MODELS`].
+/// Every pair is drawn again as often as `resampling` says: eight models on a thousand items take seconds, so this is
+/// for a thread that may be busy. Nothing where there are no items, lists differ in length, a score is not finite, or
+/// there are more than [`MOST_MODELS`].
 #[must_use]
 pub fn groups<Id: Eq + Hash + Clone>(
     clusters: &[Id],

@@ -23,7 +23,8 @@ pub struct Difference {
     /// The mean of the other's scores less the baseline's.
     pub mean: f64,
     pub interval: Interval,
-    /// How likely so great a difference would be if the models were alike, two-sided, not corrected for other comparisons.
+    /// How likely so great a difference would be if the models were alike, two-sided, not corrected for other
+    /// comparisons.
     pub probability: f64,
     pub test: Test,
     /// Items on which the other model has the greater score.
@@ -46,9 +47,9 @@ pub enum Test {
 
 /// Compares two models on the same items. Nothing where there are no items, or a score is not finite.
 ///
-/// The interval is that of [`bootstrap::interval`] for the differences. Where fewer than five clusters differ at all, it is
-/// Agresti and Min's (Statistics in Medicine 24(5), 2005), which adds two pairs, one of which differs, by half in either
-/// direction: two models that never differed in thirty items are not certainly alike.
+/// The interval is that of [`bootstrap::interval`] for the differences. Where fewer than five clusters differ at all,
+/// it is Agresti and Min's (Statistics in Medicine 24(5), 2005), which adds two pairs, one of which differs, by half in
+/// either direction: two models that never differed in thirty items are not certainly alike.
 #[must_use]
 pub fn compare<Id: Eq + Hash>(
     pairs: impl IntoIterator<Item = Pair<Id>>,

@@ -1,7 +1,8 @@
 //! Quantiles of measurements, such as latencies.
 
-/// The value below which a share of the measurements lies: Hyndman and Fan's type 7 (The American Statistician 50(4), 1996), the
-/// default of `NumPy` and R. It lies on the line between the two nearest measurements, at rank `(n - 1) * share`.
+/// The value below which a share of the measurements lies: Hyndman and Fan's type 7 (The American Statistician 50(4),
+/// 1996), the default of `NumPy` and R. It lies on the line between the two nearest measurements, at rank `(n - 1) *
+/// share`.
 ///
 /// Nothing where there are no measurements, one is NaN, or the share is not from 0 to 1.
 #[must_use]

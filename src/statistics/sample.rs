@@ -89,9 +89,9 @@ impl Sample {
         float(self.clusters.len()) - 1.0
     }
 
-    /// The standard error of the mean, robust to clusters of any inner likeness: of the mean as a ratio of sums, linearised
-    /// (Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6; the `CR1` of regressions on a constant). 0 for one
-    /// cluster, which says nothing about it.
+    /// The standard error of the mean, robust to clusters of any inner likeness: of the mean as a ratio of sums,
+    /// linearised (Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6; the `CR1` of regressions on a constant).
+    /// 0 for one cluster, which says nothing about it.
     #[must_use]
     pub fn standard_error(&self) -> f64 {
         let (mean, size, count) = (self.mean(), self.size(), float(self.clusters.len()));
@@ -102,8 +102,8 @@ impl Sample {
         (squares * count / (count - 1.0)).sqrt() / size
     }
 
-    /// As how many independent items these count at least: as if items of a cluster were all the same (Kish, Survey Sampling,
-    /// 1965).
+    /// As how many independent items these count at least: as if items of a cluster were all the same (Kish, Survey
+    /// Sampling, 1965).
     pub(super) fn least_effective_size(&self) -> f64 {
         self.size().powi(2) / self.clusters.iter().map(|cluster| cluster.size.powi(2)).sum::<f64>()
     }

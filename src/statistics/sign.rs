@@ -2,8 +2,8 @@
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-/// The exact test of `McNemar`, which is the sign test of the pairs that differ: how likely a split at least as uneven as this
-/// would be if either side were as likely to win, two-sided. 1 where no pair differs.
+/// The exact test of `McNemar`, which is the sign test of the pairs that differ: how likely a split at least as uneven
+/// as this would be if either side were as likely to win, two-sided. 1 where no pair differs.
 ///
 /// `McNemar`, Psychometrika 12(2), 1947, with the binomial distribution in the place of its approximation.
 #[must_use]
@@ -13,11 +13,12 @@ pub fn exact(wins: usize, losses: usize) -> f64 {
     Binomial::new(0.5, count(wins + losses)).map_or(1.0, |binomial| (2.0 * binomial.cdf(fewer)).min(1.0))
 }
 
-/// The paired test by randomisation: how often differences at least as great as these come about when the names of both models
-/// are exchanged at random in each cluster, two-sided. Never 0: at least `1 / (draws + 1)`.
+/// The paired test by randomisation: how often differences at least as great as these come about when the names of both
+/// models are exchanged at random in each cluster, two-sided. Never 0: at least `1 / (draws + 1)`.
 ///
-/// Fisher, The Design of Experiments, 1935, section 21; Phipson and Smyth, Statistical Applications in Genetics and Molecular
-/// Biology 9, 2010, for the 1 that is added. It supposes nothing but that models are the same where they are exchanged.
+/// Fisher, The Design of Experiments, 1935, section 21; Phipson and Smyth, Statistical Applications in Genetics and
+/// Molecular Biology 9, 2010, for the 1 that is added. It supposes nothing but that models are the same where they are
+/// exchanged.
 #[must_use]
 pub fn randomised(differences: &[f64], draws: usize, seed: u64) -> f64 {
     let differing: Vec<f64> = differences.iter().copied().filter(|difference| difference.abs() > 0.0).collect();

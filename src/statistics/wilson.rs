@@ -17,11 +17,11 @@ pub fn interval(successes: usize, count: usize, level: Level) -> Interval {
 
 /// Wilson's interval of the mean of scores from 0 to 1, with as many items as those in clusters are worth.
 ///
-/// For clusters of one item and scores of 0 or 1, it is [`interval`]. Otherwise the number of items is divided by the design
-/// effect, the variance of the mean as a multiple of that without clusters (at least 1), and corrected for the degrees of
-/// freedom: Korn and Graubard, Survey Methodology 24(2), 1998, for Wilson's interval among those that
-/// Dean and Pagano compare, Journal of Survey Statistics and Methodology 3(4), 2015. Where nothing varies, items of a cluster
-/// count as one.
+/// For clusters of one item and scores of 0 or 1, it is [`interval`]. Otherwise the number of items is divided by the
+/// design effect, the variance of the mean as a multiple of that without clusters (at least 1), and corrected for the
+/// degrees of freedom: Korn and Graubard, Survey Methodology 24(2), 1998, for Wilson's interval among those that Dean
+/// and Pagano compare, Journal of Survey Statistics and Methodology 3(4), 2015. Where nothing varies, items of a
+/// cluster count as one.
 #[must_use]
 pub fn clustered(sample: &Sample, level: Level) -> Interval {
     let (mean, size) = (sample.mean().clamp(0.0, 1.0), sample.size());

@@ -6,13 +6,14 @@ use serde_json::{Map, Value};
 use vision_providers::price::MicroUsd;
 use vision_providers::request::{CacheMode, Detail, Sampling};
 
-use super::conversation;
+use super::{conversation, values};
 use crate::batch;
 use crate::compare::Comparing;
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
 use crate::router::plan::Fallback;
+use crate::tasks::LARGEST_SCHEMA;
 
 /// Names that models guess for an argument, its own first.
 const IMAGE: &[&str] = &["image", "image_path", "image_url", "image_source", "path", "url"];
@@ -21,8 +22,8 @@ const PROMPT: &[&str] = &["prompt", "question", "query"];
 const LONGEST_SHOWN: usize = 100;
 const MAX_TOKENS: &[&str] = &["max_output_tokens", "max_tokens", "max_completion_tokens"];
 
-/// Bytes of JSON inside a text.
-const LARGEST_JSON: usize = 1 << 20;
+/// Bytes of an expected answer.
+const LARGEST_EXPECTED: usize = 1 << 20;
 /// Bytes of what is said for all items of a batch: each gets a copy.
 const LARGEST_FOR_ALL: usize = 128 << 10;
 
@@ -44,9 +45,11 @@ pub(super) fn ask(arguments: Map<String, Value>) -> Result<Ask> {
 pub(super) fn comparing(arguments: Map<String, Value>) -> Result<Comparing> {
     let mut arguments = Arguments::new(arguments);
     let (models, expected) = (arguments.texts(&["models"])?, arguments.text(&["expected", "expect"])?);
-    if expected.as_ref().is_some_and(|text| text.len() > LARGEST_JSON) {
-        return Err(Failure::invalid(format!("`expected` is longer than {LARGEST_JSON} bytes")));
+    if expected.as_ref().is_some_and(|text| text.len() > LARGEST_EXPECTED) {
+        return Err(Failure::invalid(format!("`expected` is longer than {LARGEST_EXPECTED} bytes")));
     }
+    // It is read as JSON, once for each model.
+    values::check(expected.as_deref().map_or(0, |text| values::count(text.as_bytes())), "`expected`")?;
     let max_cost = arguments.dollars("max_cost_usd")?;
     let ask = arguments.question()?;
     arguments.must_be_empty(
@@ -69,6 +72,11 @@ pub(super) fn batch(arguments: Map<String, Value>) -> Result<Vec<Ask>> {
         None => arguments.texts(&["images"])?.into_iter().map(Value::String).collect(),
     };
     batch::check(items.len())?;
+    let written = items.iter().filter_map(|item| item.get("schema")?.as_str());
+    values::check(
+        written.map(|schema| values::count(schema.as_bytes())).sum(),
+        "what the items' schemas hold together",
+    )?;
     // It may be large, and is the same for all.
     let schema = arguments.schema()?;
     let for_all = arguments.named;
@@ -297,8 +305,10 @@ impl Arguments {
         match self.take(&["schema"]) {
             None => Ok(None),
             // Some clients can only pass objects as text.
-            Some((_, Value::String(text))) if text.len() > LARGEST_JSON => Err(wrong()),
             Some((_, Value::String(text))) => {
+                if text.len() > LARGEST_SCHEMA {
+                    return Err(Failure::invalid(format!("the schema is larger than {LARGEST_SCHEMA} bytes")));
+                }
                 serde_json::from_str(&text).map(|schema| Some(Arc::new(schema))).map_err(|_| wrong())
             }
             Some((_, schema @ Value::Object(_))) => Ok(Some(Arc::new(schema))),

@@ -20,6 +20,9 @@ pub(super) struct Heard {
 
 const MOVED: &str = "messages of the system stand in the middle of the conversation: they were moved to its beginning";
 
+const DROPPED: &str =
+    "the assistant's earlier calls of tools were left out: this gateway looks at images and calls no tools";
+
 /// Reads messages. Turns of the same speaker become one, because some vendors take no two in a row; what the system says
 /// comes first, because most vendors take it nowhere else.
 ///
@@ -37,11 +40,14 @@ pub(super) fn read(messages: Value) -> Result<Heard> {
     let mut notes = Vec::new();
     for (index, mut message) in messages.into_iter().enumerate() {
         let place = format!("messages[{index}]");
-        let said = content(member(&mut message, "content"), &place, &mut details)?;
+        let said = said(&mut message, &place, &mut details)?;
+        if calls_tools(&message) && !notes.contains(&DROPPED) {
+            notes.push(DROPPED);
+        }
         let role = match message["role"].as_str() {
             Some("system" | "developer") => {
-                if !turns.is_empty() && notes.is_empty() {
-                    notes.push(MOVED.to_owned());
+                if !turns.is_empty() && !notes.contains(&MOVED) {
+                    notes.push(MOVED);
                 }
                 system.push(words(&said, &place)?);
                 continue;
@@ -51,6 +57,9 @@ pub(super) fn read(messages: Value) -> Result<Heard> {
             Some(other) => return Err(role_unknown(&place, other)),
             None => return Err(Failure::invalid(format!("`{place}.role` must be user, assistant or system"))),
         };
+        if said.is_empty() {
+            continue;
+        }
         match turns.last_mut().filter(|last| last.role == role) {
             Some(last) => last.said.extend(said),
             None => turns.push(Turn { role, said }),
@@ -60,6 +69,7 @@ pub(super) fn read(messages: Value) -> Result<Heard> {
         return Err(Failure::invalid("the conversation has no message of the user"));
     }
     let system = Some(system.join("\n\n")).filter(|text| !text.trim().is_empty());
+    let notes = notes.into_iter().map(str::to_owned).collect();
     Ok(Heard { system, turns, detail: closest(&details), notes })
 }
 
@@ -83,6 +93,23 @@ fn closest(details: &[Detail]) -> Detail {
     if all_low { Detail::Low } else { Detail::Auto }
 }
 
+/// What a message says. The assistant's may say nothing, beside a refusal or a call of a tool.
+fn said(message: &mut Value, place: &str, details: &mut Vec<Detail>) -> Result<Vec<Said>> {
+    let parts = member(message, "content");
+    if message["role"] != "assistant" {
+        return content(parts, place, details);
+    }
+    let is_nothing = parts.is_null() || parts == "" || parts.as_array().is_some_and(Vec::is_empty);
+    let mut said = if is_nothing { Vec::new() } else { content(parts, place, details)? };
+    let refusal = text(member(message, "refusal")).filter(|words| !words.is_empty());
+    said.extend(refusal.map(Said::Text));
+    Ok(said)
+}
+
+fn calls_tools(message: &Value) -> bool {
+    message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty()) || message["function_call"].is_object()
+}
+
 fn content(content: Value, place: &str, details: &mut Vec<Detail>) -> Result<Vec<Said>> {
     match content {
         Value::String(text) => Ok(vec![Said::Text(text)]),
@@ -100,6 +127,8 @@ fn part(mut part: Value, place: &str, details: &mut Vec<Detail>) -> Result<Said>
         Some("text" | "input_text" | "output_text") => {
             text(member(&mut part, "text")).map(Said::Text).ok_or_else(|| missing("text"))
         }
+        // What the assistant said in place of an answer.
+        Some("refusal") => text(member(&mut part, "refusal")).map(Said::Text).ok_or_else(|| missing("refusal")),
         Some("image_url" | "input_image") => {
             let image = member(&mut part, "image_url");
             let detail = image["detail"].as_str().or_else(|| part["detail"].as_str());
@@ -205,6 +234,31 @@ mod tests {
         let heard = read(json!([system, user, system, user, system])).expect("read");
         assert_eq!(heard.system.as_deref(), Some("Be brief.\n\nBe brief.\n\nBe brief."));
         assert_eq!((heard.turns.len(), heard.notes), (1, vec![MOVED.to_owned()]));
+    }
+
+    #[test]
+    fn what_an_assistant_said_is_taken_as_vendors_gave_it() {
+        let user = json!({"role": "user", "content": "x"});
+        let call = json!([{"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}]);
+        for (message, said, notes) in [
+            (json!({"role": "assistant", "content": null}), None, vec![]),
+            (json!({"role": "assistant", "content": null, "tool_calls": call}), None, vec![DROPPED.to_owned()]),
+            (
+                json!({"role": "assistant", "content": "", "function_call": {"name": "look"}}),
+                None,
+                vec![DROPPED.to_owned()],
+            ),
+            (json!({"role": "assistant", "tool_calls": call}), None, vec![DROPPED.to_owned()]),
+            (json!({"role": "assistant", "content": "Yes.", "tool_calls": []}), Some("Yes."), vec![]),
+            (json!({"role": "assistant", "content": null, "refusal": "I must not."}), Some("I must not."), vec![]),
+            (json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}), Some("No."), vec![]),
+        ] {
+            let heard = read(json!([user, message, message, user])).expect("read");
+            let replies = heard.turns.iter().filter(|turn| turn.role == Role::Assistant).flat_map(|turn| &turn.said);
+            let expected = said.map(|text| Said::Text(text.into()));
+            assert_eq!(replies.collect::<Vec<_>>(), expected.iter().chain(&expected).collect::<Vec<_>>(), "{message}");
+            assert_eq!(heard.notes, notes, "{message}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod prices;
 mod progress;
 mod question;
 mod route;
+mod values;
 
 /// What calls in the air may still take when the process is told to stop.
 const DRAIN: Duration = Duration::from_secs(25);

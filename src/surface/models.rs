@@ -53,13 +53,13 @@ fn line(model: &Value) -> String {
 
 /// Providers and models as data: everything that is known.
 pub(super) fn list(gateway: &Gateway, rights: &Rights) -> Value {
-    listed(gateway, rights, provider_json)
+    listed(gateway, rights, |name, backend| provider_json(name, backend, gateway, rights))
 }
 
 /// The same for a calling model, which pays for every byte: only models that it can use, and what helps to choose.
 pub(super) fn usable(gateway: &Gateway, rights: &Rights) -> Value {
     listed(gateway, rights, |name, backend| {
-        let mut provider = provider_json(name, backend);
+        let mut provider = provider_json(name, backend, gateway, rights);
         if !gateway.roster.expects(name) {
             provider["models"] = json!([]);
         }
@@ -114,7 +114,7 @@ pub(super) fn brief(candidate: &Candidate) -> Value {
     value
 }
 
-fn provider_json(name: &str, backend: &Backend) -> Value {
+fn provider_json(name: &str, backend: &Backend, gateway: &Gateway, rights: &Rights) -> Value {
     let key = match &backend.key {
         KeyState::NotNeeded => "not needed".to_owned(),
         KeyState::Present => "present".to_owned(),
@@ -122,7 +122,7 @@ fn provider_json(name: &str, backend: &Backend) -> Value {
     };
     let models: Vec<Value> = backend.provider.models().iter().map(|card| card_json(name, card)).collect();
     let mut value = json!({"name": name, "kind": backend.kind, "key": key, "models": models});
-    let state = health::provider(backend);
+    let state = health::provider(name, &gateway.roster, rights).unwrap_or_default();
     // What is said by the key already is not said twice.
     if state.get("state").is_some_and(|state| state != "ready" && state != "no_key") || state.contains_key("last_error")
     {

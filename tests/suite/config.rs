@@ -64,6 +64,16 @@ async fn unknown_keys_and_wrong_names_are_reported_in_one_run() {
 }
 
 #[tokio::test]
+async fn two_callers_with_one_key_are_a_fault() {
+    let (_, digest) = visiongate::keys::generate().expect("randomness");
+    let key = |name: &str| format!("[server.keys.{name}]\nhash = \"{digest}\"\n");
+    assert_eq!(faults(&key("alice")), []);
+    let found = faults(&format!("{}{}", key("alice"), key("bob")));
+    let [fault] = &found[..] else { panic!("{found:?}") };
+    assert!(fault.key == "server.keys.bob.hash" && fault.message.contains("`alice` has the same"), "{fault:?}");
+}
+
+#[tokio::test]
 async fn comparisons_have_room_for_two_to_thirty_two_models() {
     for (most, is_fault) in [(1, true), (2, false), (32, false), (33, true)] {
         let found = faults(&format!("[compare]\nmax_models = {most}\n"));

@@ -208,6 +208,67 @@ async fn a_caller_sees_only_the_models_that_are_theirs() {
 }
 
 #[tokio::test]
+async fn a_caller_learns_nothing_of_others_models_and_names() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (alice, first) = caller("alice", "models = [\"a/m\"]\n");
+        let (bob, second) = caller("bob", "");
+        let broken = Upstream::start([Play::json(500, &json!({"error": {"message": "broken"}}))]).await;
+        let rule = "[[routes]]\nwhen = { model = \"hidden-route\" }\nuse = [\"b\"]\n\
+            [[providers.a.models]]\nid = \"secret\"\n[aliases]\nhidden-alias = \"b/m\"\n";
+        let toml = config(&broken, &broken, "").replace("fallback = []", "fallback = []\n[breaker]\nfailures = 1");
+        let toml = format!("{toml}{rule}{first}{second}");
+        let server = serving(folder.path(), &toml).await;
+        let with = |model: &str| json!({"image": data_uri("qr.png"), "prompt": "What?", "model": model});
+        assert_eq!(server.post_json("/v1/analyze", &bob, &with("a/secret")).await.code(), "UPSTREAM_ERROR");
+        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_models"}});
+        let health = async |headers: &str| {
+            let ready = server.request("GET /readyz", headers, b"").await.text();
+            ready + &server.post_json("/mcp", headers, &list).await.text()
+        };
+        assert!(health(&bob).await.contains("\"secret\""), "{}", health(&bob).await);
+        let told = health(&alice).await;
+        assert!(!told.contains("secret") && !told.contains("last_error") && !told.contains("failing"), "{told}");
+        // Names that lead elsewhere are answered like names that nothing has.
+        let refused = async |path: &str, body: Value, name: &str| {
+            let answer = server.post_json(path, &alice, &body).await;
+            (answer.status, answer.text().replace(&format!("`{name}`"), "NAME"))
+        };
+        let compared = |one: &str, other: &str| json!({"image": data_uri("qr.png"), "models": [one, other]});
+        for name in ["hidden-route", "hidden-alias", "b", "b/m", "a/secret"] {
+            let unknown = refused("/v1/analyze", with("unheard-of"), "unheard-of").await;
+            assert_eq!(refused("/v1/analyze", with(name), name).await, unknown, "{name}");
+            let unknown = refused("/v1/compare", compared("a/m", "unheard-of"), "unheard-of").await;
+            assert_eq!(refused("/v1/compare", compared("a/m", name), name).await, unknown, "{name}");
+        }
+        let unknown = refused("/v1/compare", compared("unheard-of", "b/m"), "unheard-of").await;
+        assert_eq!(refused("/v1/compare", compared("hidden-alias", "b/m"), "hidden-alias").await, unknown);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn models_of_a_comparison_are_counted_before_anything_is_fetched() {
+    locally(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (alice, keys) = caller("alice", "requests_per_minute = 3\n");
+        let (upstream, server) = server_of(folder.path(), &[&keys]).await;
+        let with = |image: &str| json!({"image": image, "prompt": "What?", "models": ["a", "b"]});
+        // One that cannot be opened is counted too.
+        let broken = server.post_json("/v1/compare", &alice, &with("data:image/png;base64,AAAA")).await;
+        assert_ne!(broken.code(), "RATE_LIMITED");
+        let answer = server.post_json("/v1/compare", &alice, &with(&data_uri("qr.png"))).await.json();
+        let codes = answer["answers"].as_array().expect("answers").iter().map(|it| it["error"]["code"].clone());
+        assert_eq!(codes.collect::<Vec<_>>(), [Value::Null, json!("RATE_LIMITED")], "{answer}");
+        // What would be refused as an image is not looked at any more.
+        let refused = server.post_json("/v1/compare", &alice, &with("data:image/png;base64,AAAA")).await;
+        assert_eq!((refused.status, refused.code().as_str()), (429, "RATE_LIMITED"), "{}", refused.text());
+        assert_eq!(upstream.calls(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_caller_with_a_folder_reads_there_and_nowhere_else() {
     locally(async {
         let folder = tempfile::tempdir().expect("a folder");

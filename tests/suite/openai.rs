@@ -89,6 +89,26 @@ async fn what_the_system_says_in_the_middle_is_moved_with_a_warning() {
 }
 
 #[tokio::test]
+async fn what_an_assistant_said_before_is_taken_as_openai_gave_it() {
+    locally(async {
+        let (upstream, _folder, server) = server_of(says("A code."), "").await;
+        let mut body = question(&json!({}));
+        let user = body["messages"][0].clone();
+        let call = json!([{"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}]);
+        let called = json!({"role": "assistant", "content": null, "tool_calls": call, "refusal": null});
+        let declined = json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "I must not."}]});
+        body["messages"] = json!([user, called, user, declined, user]);
+        let answer = server.post_json(CHAT, "", &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let warning = answer.header("x-visiongate-warning").unwrap_or_default();
+        assert!(warning.contains("calls of tools were left out"), "{answer:?}");
+        let sent = upstream.received().remove(0).body["messages"].to_string();
+        assert!(sent.contains("I must not.") && !sent.contains("look\""), "{sent:.300}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_chat_is_completed_in_chunks() {
     locally(async {
         let (_upstream, _folder, server) = server_of(Play::events(spoken(&["A ", "code."])), "").await;
@@ -96,14 +116,17 @@ async fn a_chat_is_completed_in_chunks() {
         let answer = server.post_json(CHAT, "", &question(&usage)).await;
         let mut chunks: Vec<Value> = answer.events().into_iter().map(|(_, data)| data).collect();
         assert_eq!(chunks.pop(), Some(json!("[DONE]")));
-        assert!(
-            chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk" && chunk["id"] == chunks[0]["id"])
-        );
+        let is_same = |chunk: &Value| chunk["id"] == chunks[0]["id"] && chunk["model"] == "a";
+        assert!(chunks.iter().all(|chunk| chunk["object"] == "chat.completion.chunk" && is_same(chunk)), "{chunks:?}");
         let with_usage = chunks.pop().expect("a chunk");
         assert_eq!((&with_usage["choices"], &with_usage["usage"]["total_tokens"]), (&json!([]), &json!(15)));
         let last = chunks.pop().expect("a chunk");
         assert_eq!((&last["choices"][0]["finish_reason"], &last["choices"][0]["delta"]), (&json!("stop"), &json!({})));
-        assert_eq!((&last["model"], &last["visiongate"]["provider"]), (&json!("a/m"), &json!("a")), "{last}");
+        assert_eq!(
+            (&last["visiongate"]["model"], &last["visiongate"]["provider"]),
+            (&json!("m"), &json!("a")),
+            "{last}"
+        );
         assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
         let texts = chunks.iter().map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().expect("text"));
         assert_eq!(texts.collect::<String>(), "A code.");

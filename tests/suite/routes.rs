@@ -12,6 +12,7 @@ use vision_providers::wire::Delivery;
 use visiongate::failure::Failure;
 use visiongate::gateway::{Ask, Asker, Gateway};
 use visiongate::intake::Door;
+use visiongate::rights::Rights;
 use visiongate::router::plan::Fallback;
 use visiongate::surface::answer;
 
@@ -417,8 +418,24 @@ async fn models_that_a_server_here_passes_on_are_not_local() {
     let rule = "[[routes]]\nwhen = { task = \"ask\" }\nuse = [\"ollama\"]\nlocal_only = true\n";
     let gateway = gateway(&format!("fallback = []\n{rule}"));
     assert_eq!(order(&explained(&gateway, &for_model("ollama")).await), ["ollama/qwen3-vl:8b"]);
-    let failure = ask(&gateway, &for_model("ollama/qwen3-vl:235b-cloud")).await.expect_err("it is elsewhere");
-    assert_eq!(failure.code.name(), "FORBIDDEN");
+    for name in [
+        "qwen3-vl:235b-cloud",
+        "x:cloud",
+        "x-CLOUD",
+        "x:235b-Cloud",
+        "x-cloud ",
+        " x:cloud\t",
+        "x:235b-cloud@sha256:0a",
+    ] {
+        let failure = ask(&gateway, &for_model(&format!("ollama/{name}"))).await.expect_err("it is elsewhere");
+        assert_eq!(failure.code.name(), "FORBIDDEN", "{name:?}");
+    }
+    // A key that is held to what is local gets none of them either.
+    let rights = Rights { tags: vec!["local".into()], ..Rights::default() };
+    let free = super::gateway("fallback = []\n");
+    let roster = &free.roster;
+    let allows = |name: &str| roster.resolve(name).is_ok_and(|candidate| roster.allows(&rights, &candidate));
+    assert_eq!(["ollama/qwen3-vl:8b", "ollama/x-Cloud", "ollama/cloudy"].map(allows), [true, false, true]);
 }
 
 #[tokio::test]

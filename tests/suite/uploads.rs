@@ -202,6 +202,24 @@ async fn swarms_of_values_are_refused_before_they_take_forty_times_their_size() 
             assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"), "{name}");
             assert!(answer.text().contains(name), "{}", answer.text());
         }
+        // Whatever the body is said to be, in however many fields, and in texts that are JSON themselves.
+        let odd = "content-type: multipart/form-data\r\n";
+        let said = format!("{{\"messages\": {swarm}}}");
+        let answer = server.request("POST /v1/chat/completions", odd, said.as_bytes()).await;
+        assert!(answer.status == 400 && answer.text().contains("values"), "{}", answer.text());
+        let some = format!("[{}[0]]", "[0],".repeat(10_000));
+        for (name, text) in [("images", &some), ("models", &",".repeat(30_000)), ("region", &"\",".repeat(30_000))] {
+            let answer = server.post_form("/v1/analyze", "", &[(name, None, text.as_bytes()); 4]).await;
+            assert!(answer.status == 400 && answer.text().contains("values"), "{name}: {}", answer.text());
+        }
+        let handle = server.upload("", &qr).await;
+        let item = json!({"image": handle, "schema": format!("{{\"enum\": {some}}}")});
+        let batch = json!({"items": vec![item; 8]});
+        let answer = server.post_json("/v1/batch", "", &batch).await;
+        assert!(answer.status == 400 && answer.text().contains("values"), "{}", answer.text());
+        let expected = json!({"image": handle, "models": ["a", "b"], "expected": some.repeat(10)});
+        let answer = server.post_json("/v1/compare", "", &expected).await;
+        assert!(answer.status == 400 && answer.text().contains("values"), "{}", answer.text());
         let status = std::fs::read_to_string(format!("/proc/{}/status", server.child.id().expect("it runs")));
         let most = status.unwrap_or_default().lines().find_map(|line| {
             line.strip_prefix("VmHWM:").map(|size| size.trim().trim_end_matches(" kB").parse::<u64>().expect("a size"))

@@ -155,7 +155,7 @@ fn read_end(message: &Value, draft: &mut Draft) -> Result<()> {
         }
         Some("refusal") => Some(Finish::Refusal),
         Some("tool_use") => {
-            return Err(Error::new(ErrorKind::Garbled, "the model called a tool, although it was given none"));
+            return Err(Error::new(ErrorKind::Empty, "the model called a tool, although it was given none"));
         }
         Some(_) => Some(Finish::Stop),
     };

@@ -166,7 +166,9 @@ fn generation_config(req: &VisionRequest, card: &ModelCard, schema: Option<Value
 /// Reads a response, whole or as one piece of a stream: they have one shape.
 fn read_piece(body: &Value, draft: &mut Draft) -> Result<()> {
     no_error_inside(body)?;
-    if !body.is_object() {
+    let is_known = |member: &&str| body.get(*member).is_some();
+    // An empty list is left out of what Gemini writes.
+    if !["candidates", "promptFeedback", "usageMetadata", "modelVersion", "responseId"].iter().any(is_known) {
         return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a response of generateContent"));
     }
     if let Some(model) = body["modelVersion"].as_str() {
@@ -186,7 +188,7 @@ fn read_piece(body: &Value, draft: &mut Draft) -> Result<()> {
         None => return Ok(()),
         Some("MAX_TOKENS") => Some(Finish::Length),
         Some("MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL") => {
-            return Err(Error::new(ErrorKind::Garbled, "the model called a tool, although it was given none"));
+            return Err(Error::new(ErrorKind::Empty, "the model called a tool, although it was given none"));
         }
         Some("OTHER" | "FINISH_REASON_UNSPECIFIED" | "NO_IMAGE") if draft.spoken().trim().is_empty() => {
             return Err(broken_off("the backend gives no reason"));

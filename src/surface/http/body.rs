@@ -16,11 +16,11 @@ use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt as _;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::{block_in_place, spawn_blocking};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout, timeout_at};
 use vision_providers::request::Caller;
 
-use super::{images, refusal};
+use super::refusal;
 use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::shares::{Held, Pool};
@@ -29,11 +29,7 @@ use crate::surface::mcp::LARGEST_MESSAGE;
 const BODY_IDLE: Duration = Duration::from_secs(10);
 const BODY_TOTAL: Duration = Duration::from_secs(30);
 const BODIES_KIB: u32 = 512 << 10;
-/// Values of JSON in one body. Each takes up to half a kilobyte of memory, and few bytes of the body.
-const MOST_VALUES: usize = 50_000;
-/// A body up to this size is no danger, whatever it holds.
-const HARMLESS: usize = 64 << 10;
-/// A body up to this size is looked through on the spot.
+/// A body up to this size is worked with on the spot.
 const SMALL: usize = 1 << 20;
 /// Room is taken in pieces of so many KiB, for bodies that do not say how long they are.
 const PIECE_KIB: u32 = 256;
@@ -66,42 +62,11 @@ pub(super) async fn whole(
     };
     // Of a body that says how long it is, all is known; others take room as they come.
     let Some(mut room) = memory.room(&asker.caller, length.unwrap_or(0)).await else { return no_room() };
-    let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
     match read(body, length.unwrap_or(0), &memory, &asker.caller, &mut room).await {
-        Ok(body) if may_be_json && is_swarm(&body).await => {
-            refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
-        }
         Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
         Err(Unread::NoRoom) => no_room(),
         Err(unread) => refused_with(&unread, &path),
     }
-}
-
-async fn is_swarm(body: &Bytes) -> bool {
-    if body.len() <= HARMLESS {
-        return false;
-    }
-    if body.len() <= SMALL {
-        return values(body) > MOST_VALUES;
-    }
-    let body = body.clone();
-    // Whoever cannot count it had better not read it.
-    spawn_blocking(move || values(&body) > MOST_VALUES).await.unwrap_or(true)
-}
-
-/// How many values JSON holds, as far as its separators tell. What is no JSON is found out later.
-fn values(json: &[u8]) -> usize {
-    let (mut count, mut in_text, mut escaped) = (0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_text,
-            b'"' => in_text = !in_text,
-            b',' | b'[' | b'{' if !in_text => count += 1,
-            _ => {}
-        }
-    }
-    count
 }
 
 fn refused_with(unread: &Unread, path: &str) -> Response {
@@ -226,18 +191,5 @@ mod tests {
         let outcome = read(Body::from_stream(dripping), 0, &memory, &caller, &mut room).await;
         assert!(matches!(outcome, Err(Unread::Slow)));
         assert_eq!(began.elapsed(), BODY_TOTAL);
-    }
-
-    #[test]
-    fn values_are_counted_outside_of_texts() {
-        let counted = [
-            (r#"{"image": "data:image/png;base64,AA,[[{{", "stop": [1, 2]}"#, 4),
-            (r#"{"a\"b,[": "\\", "c": {}}"#, 3),
-            (r"[[[[,,,,", 8),
-            ("no JSON at all", 0),
-        ];
-        for (json, count) in counted {
-            assert_eq!(values(json.as_bytes()), count, "{json}");
-        }
     }
 }

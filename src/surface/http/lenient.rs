@@ -9,15 +9,20 @@ use futures_util::StreamExt as _;
 use futures_util::stream::once;
 use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::task::spawn_blocking;
 
-use super::{body, refusal};
-use crate::failure::{Code, Failure};
+use super::{body, images, refusal};
+use crate::failure::{Code, Failure, Result};
+use crate::surface::values;
 
 /// What rmcp wants to be accepted, whatever it answers.
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Bytes of a refusal of rmcp's: one that is longer is not repeated.
 const LONGEST_REFUSAL: usize = 1000;
+
+/// A message larger than this is looked through on another thread.
+const SMALL: usize = 1 << 20;
 
 /// How a client takes its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub(super) async fn lenient(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(ACCEPT, BOTH);
     }
     let says_json = is_json(request.headers());
+    let request = match checked(request).await {
+        Ok(request) => request,
+        Err(failure) => return refusal::of("/mcp", &failure),
+    };
     let response = body::begun(body::size(&request), next.run(request)).await;
     if is_json(response.headers()) {
         let as_one = is_message && taken == Taken::AsEvent && response.status().is_success();
@@ -50,6 +59,21 @@ pub(super) async fn lenient(mut request: Request, next: Next) -> Response {
         status if status.is_client_error() || status.is_server_error() => refused(&method, response).await,
         _ => response,
     }
+}
+
+/// A message that rmcp, which reads it by itself, can read within bounds.
+async fn checked(request: Request) -> Result<Request> {
+    let (parts, body) = request.into_parts();
+    let bytes = images::bytes(Request::new(body)).await?;
+    let counting = bytes.clone();
+    let check = move || values::check(values::count(&counting), "the body");
+    if bytes.len() <= SMALL {
+        check()?;
+    } else {
+        let counted = spawn_blocking(check).await;
+        counted.map_err(|_| Failure::new(Code::Internal, "reading the body met a fault of the program"))??;
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// A refusal of rmcp's in the shape of all others, under its own status.

@@ -18,6 +18,7 @@ use crate::gateway::Asker;
 use crate::intake::uploads::Lent;
 use crate::live::{Live, Running};
 use crate::surface::calls::{ANALYZE, BATCH, COMPARE, Call};
+use crate::surface::values;
 
 /// Files and fields of one form.
 const MOST_FIELDS: usize = 200;
@@ -93,6 +94,7 @@ pub(super) async fn json_body(request: Request) -> Result<Value> {
 }
 
 fn parsed(body: &[u8]) -> Result<Value> {
+    values::check(values::count(body), "the body")?;
     serde_json::from_slice(body).map_err(|error| {
         let failure =
             Failure::invalid(format!("the body is not JSON (line {}, column {})", error.line(), error.column()));
@@ -103,7 +105,7 @@ fn parsed(body: &[u8]) -> Result<Value> {
 /// A form: files are images, in their order; fields are arguments.
 async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
     let mut form = images::form(request).await?;
-    let (mut arguments, mut lent, mut fields) = (Map::new(), Vec::new(), 0);
+    let (mut arguments, mut lent, mut fields, mut held) = (Map::new(), Vec::new(), 0, 0);
     while let Some(field) = images::next_field(&mut form).await? {
         fields += 1;
         if fields > MOST_FIELDS {
@@ -120,6 +122,8 @@ async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map
         let text = String::from_utf8(bytes.into()).map_err(|_| {
             Failure::invalid(format!("the field `{name}` is not UTF-8 text")).advise("give files a file name")
         })?;
+        held += count(&name, &text);
+        values::check(held, "the form")?;
         add(&mut arguments, name, &text);
     }
     let files = lent.iter().map(|lent| json!(lent.handle()));
@@ -141,10 +145,22 @@ const STRUCTURES: [&str; 4] = ["schema", "region", "items", "messages"];
 /// Fields that say yes or no.
 const FLAGS: [&str; 2] = ["boxes", "stream"];
 
+/// How many values a field of a form becomes at most.
+fn count(name: &str, text: &str) -> usize {
+    if !is_structured(name) {
+        return 1;
+    }
+    // What is no JSON may become a list all the same.
+    values::count(text.as_bytes()).max(text.matches(',').count())
+}
+
+fn is_structured(name: &str) -> bool {
+    LISTS.contains(&name) || STRUCTURES.contains(&name)
+}
+
 /// Adds a field of a form to the arguments. One that comes several times is a list.
 fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
-    let may_be_json = LISTS.contains(&name.as_str()) || STRUCTURES.contains(&name.as_str());
-    let is_json = may_be_json && text.len() <= LARGEST_JSON && text.trim_start().starts_with(['[', '{']);
+    let is_json = is_structured(&name) && text.len() <= LARGEST_JSON && text.trim_start().starts_with(['[', '{']);
     let read = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten();
     let value = match read {
         Some(value) => value,

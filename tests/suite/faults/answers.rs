@@ -265,7 +265,8 @@ async fn what_is_no_answer_is_never_taken_for_one() {
         ),
         ("nothing", ok(""), "garbled"),
         ("null", ok("null"), "garbled"),
-        ("a list", ok("[]"), "empty"),
+        ("a list", ok("[]"), "garbled"),
+        ("an empty object", ok("{}"), "garbled"),
         ("no content", Play::Raw(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), "garbled"),
         ("a page", Play::Raw(reply("200 OK\r\ncontent-type: text/html", "<html>Sign in</html>")), "garbled"),
         ("no choices", Play::json(200, &json!({"choices": []})), "empty"),
@@ -273,7 +274,7 @@ async fn what_is_no_answer_is_never_taken_for_one() {
         ("a number for a text", content(&json!(42)), "garbled"),
         ("an empty text", content(&json!("")), "empty"),
         ("white space", content(&json!(" \n")), "empty"),
-        ("a call of a tool", ended("tool_calls", &tool), "garbled"),
+        ("a call of a tool", ended("tool_calls", &tool), "empty"),
         ("half a character", ok(&lone), "garbled"),
         ("a deep document", ok(&deep), "garbled"),
         ("a deep text", ok(&deep_inside), "garbled"),
@@ -283,6 +284,32 @@ async fn what_is_no_answer_is_never_taken_for_one() {
         answered_by_b(name, &lab, &lab.ask(&question("What is it?")).await, expected);
     }))
     .await;
+}
+
+/// What a prompt can bring about says nothing of the model; what no prompt can, does.
+#[tokio::test]
+async fn prompts_that_make_a_model_say_nothing_do_not_take_it_from_others() {
+    let tool = json!({"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function",
+        "function": {"name": "x", "arguments": "{}"}}]});
+    let none = json!({"choices": []});
+    let harmless = [content(&json!("")), content(&Value::Null), ended("tool_calls", &tool), Play::json(200, &none)];
+    let never = format!("{HASTY}{OPENS_FOR_LONG}");
+    for play in harmless {
+        let lab = Lab::with(vec![play; 8].into_iter().chain([says("from a")]), &never).await;
+        for _ in 0..8 {
+            lab.ask(&question("Say nothing.")).await.expect("b answers");
+        }
+        assert_eq!(lab.rest(), None);
+        assert_eq!(text(&lab.ask(&question("What is it?")).await.expect("an answer")), "from a");
+    }
+    let page = Play::Raw(reply("200 OK\r\ncontent-type: text/html", "<html>Sign in</html>"));
+    for play in [page, Play::json(200, &json!({})), Play::json(200, &json!({"detail": "x"}))] {
+        let lab = Lab::with([play], &never).await;
+        for _ in 0..8 {
+            lab.ask(&question("What is it?")).await.expect("b answers");
+        }
+        assert!(lab.rest().is_some() && lab.calls() == (5, 8), "{:?}", lab.calls());
+    }
 }
 
 /// Cases 14, 16, 19 and 22.

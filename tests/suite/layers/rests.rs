@@ -48,7 +48,9 @@ async fn a_probe_whose_caller_left_does_not_block_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn what_callers_get_wrong_never_opens_the_breaker() {
-    for kind in [ErrorKind::InvalidRequest, ErrorKind::TooLarge, ErrorKind::Refused, ErrorKind::Truncated] {
+    let kinds =
+        [ErrorKind::InvalidRequest, ErrorKind::TooLarge, ErrorKind::Refused, ErrorKind::Truncated, ErrorKind::Empty];
+    for kind in kinds {
         let health = healthy();
         let provider = guarded(Scripted::new([fail(kind, Retry::Never)]), &health);
         for _ in 0..50 {

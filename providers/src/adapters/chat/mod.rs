@@ -59,7 +59,7 @@ impl Wire for Chat {
     fn read(&self, req: &VisionRequest, reply: &Incoming) -> Result<Answer> {
         let body = reply.json()?;
         no_error_inside(&body)?;
-        if !body.is_object() && !body.is_array() {
+        if !body["choices"].is_array() {
             return Err(Error::new(ErrorKind::Garbled, "reading the answer: it is not a chat completion"));
         }
         let mut draft = Draft::default();

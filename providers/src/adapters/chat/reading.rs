@@ -34,7 +34,7 @@ pub(super) fn choice(choice: &Value, said: &Value, draft: &mut Draft) -> Result<
         Some("length" | "model_length") => Some(Finish::Length),
         Some("content_filter") => Some(Finish::Refusal),
         Some("tool_calls" | "function_call") => {
-            return Err(Error::new(ErrorKind::Garbled, "the model called a tool, although it was given none"));
+            return Err(Error::new(ErrorKind::Empty, "the model called a tool, although it was given none"));
         }
         Some("error") => return Err(broken_off("the backend reports an error")),
         _ => Some(Finish::Stop),

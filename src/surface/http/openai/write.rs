@@ -26,14 +26,15 @@ pub(super) struct Saying {
     id: String,
     created: u64,
     with_usage: bool,
-    /// The model that was asked for: who answers is known at the end.
-    asked: String,
+    /// The same in all chunks, because clients read it in the first: the model that was asked for, until it is known who
+    /// answers.
+    model: String,
     begun: bool,
 }
 
 impl Saying {
     pub(super) fn new(with_usage: bool, asked: Option<&str>) -> Self {
-        Self { id: id(), created: now(), with_usage, asked: asked.unwrap_or("default").to_owned(), begun: false }
+        Self { id: id(), created: now(), with_usage, model: asked.unwrap_or("default").to_owned(), begun: false }
     }
 
     /// What a model said.
@@ -43,27 +44,30 @@ impl Saying {
             delta["role"] = json!("assistant");
         }
         self.begun = true;
-        vec![self.chunk(&self.asked, &json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))]
+        vec![self.chunk(&json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": null}]))]
     }
 
     /// The end of an answer: what was not said yet, why it ended, and what it took.
     pub(super) fn end(&mut self, reply: &Reply) -> Vec<Value> {
-        let mut chunks = if self.begun { Vec::new() } else { self.piece(&content(reply)) };
-        let name = model(reply);
+        let mut chunks = Vec::new();
+        if !self.begun {
+            self.model = model(reply);
+            chunks = self.piece(&content(reply));
+        }
         let choice = json!([{"index": 0, "delta": {}, "logprobs": null, "finish_reason": finish(reply.finish)}]);
-        let mut last = self.chunk(&name, &choice);
+        let mut last = self.chunk(&choice);
         last["visiongate"] = own(reply);
         chunks.push(last);
         if let Some(used) = reply.usage.as_ref().filter(|_| self.with_usage) {
-            let mut chunk = self.chunk(&name, &json!([]));
+            let mut chunk = self.chunk(&json!([]));
             chunk["usage"] = usage(used);
             chunks.push(chunk);
         }
         chunks
     }
 
-    fn chunk(&self, model: &str, choices: &Value) -> Value {
-        json!({"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": model,
+    fn chunk(&self, choices: &Value) -> Value {
+        json!({"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
             "choices": choices, "system_fingerprint": null})
     }
 }

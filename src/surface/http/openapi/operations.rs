@@ -14,7 +14,8 @@ use utoipa::openapi::{Content, ContentBuilder, Ref, Required, Response, Response
 use super::KEY;
 use super::answers::{Answer, Delta};
 use super::refusals::{
-    BODY, COSTS, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PICTURES, Refusal, Shape, response as refusal, responses,
+    BODY, COSTS, DOOR, FILES, MODELS, NAMES, OpenAiRefusal, PACE, PICTURES, Refusal, Shape, response as refusal,
+    responses,
 };
 use super::{answers, chat, questions};
 use crate::failure::Code;
@@ -68,7 +69,7 @@ fn compare() -> OperationBuilder {
     let operation = operation.request_body(Some(json_or_form::<questions::CompareRequest, questions::CompareForm>()));
     let response =
         told::<answers::Comparison>("what became of each model, in the order in which they were named", events);
-    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES, COSTS])
+    refused(answered(operation, "200", response), Shape::Ours, &[BODY, FILES, PICTURES, NAMES, COSTS, PACE])
 }
 
 fn batch() -> OperationBuilder {
@@ -95,8 +96,7 @@ fn upload() -> OperationBuilder {
         .required(Some(Required::True))
         .build();
     let response = ResponseBuilder::new().description("the handle").content(JSON, of::<answers::Upload>()).build();
-    let refusals: [&[Code]; 3] = [BODY, FILES, &[Code::RateLimited]];
-    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &refusals)
+    refused(answered(operation.request_body(Some(body)), "201", response), Shape::Ours, &[BODY, FILES, PACE])
 }
 
 fn chat_completion() -> OperationBuilder {

@@ -23,6 +23,8 @@ pub(super) const PICTURES: &[Code] = &[Code::UnsafePath, Code::UrlBlocked, Code:
 pub(super) const NAMES: &[Code] = &[Code::ModelNotFound];
 /// Of a limit on what a call may cost.
 pub(super) const COSTS: &[Code] = &[Code::BudgetExceeded];
+/// Of a limit on how often a caller may ask.
+pub(super) const PACE: &[Code] = &[Code::RateLimited];
 /// Of whoever answers.
 pub(super) const MODELS: &[Code] = &[
     Code::CapabilityMissing,

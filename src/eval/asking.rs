@@ -1,0 +1,164 @@
+//! Asking: every question to every model, interleaved so that whatever the day brings hits all alike, and only what is not
+//! answered yet.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use vision_providers::price::MicroUsd;
+
+use super::Protocol;
+use super::dataset::{Dataset, Item};
+use super::record::Record;
+use crate::bulk::journal::{Fate, Journal};
+use crate::bulk::{Job, question_digest};
+use crate::failure::Result;
+use crate::gateway::Ask;
+use crate::router::plan::Fallback;
+
+/// A run that may begin: what is still to be asked, and where the answers go.
+#[derive(Debug)]
+pub struct Prepared {
+    pub jobs: Vec<Job>,
+    pub journal: Journal,
+    /// Questions that were answered before, and what that has cost.
+    pub answered: usize,
+    pub spent: MicroUsd,
+    /// Of those, the ones that were asked something else then, and are asked again.
+    pub changed: usize,
+}
+
+/// Every call of a run, in the order in which they are made: the questions shuffled, and each begins with another model.
+#[must_use]
+pub fn jobs(dataset: &Dataset, protocol: &Protocol) -> Vec<Job> {
+    let mut order: Vec<&Item> = dataset.items.iter().collect();
+    fastrand::Rng::with_seed(protocol.seed).shuffle(&mut order);
+    let models = &protocol.models;
+    let mut jobs = Vec::new();
+    for repeat in 0..protocol.repeats {
+        for (place, item) in order.iter().enumerate() {
+            let first = (place + repeat as usize) % models.len().max(1);
+            let round = models.iter().cycle().skip(first).take(models.len());
+            jobs.extend(round.map(|model| job(item, model, repeat, protocol)));
+        }
+    }
+    jobs
+}
+
+fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol) -> Job {
+    let mut ask = Ask {
+        model: Some(model.to_owned()),
+        fallback: Fallback::Never,
+        cache: Some(protocol.cache),
+        ..item.ask.clone()
+    };
+    ask.sampling.temperature = Some(protocol.temperature);
+    ask.sampling.max_output_tokens = protocol.max_output_tokens;
+    let head = [
+        ("item", json!(item.id)),
+        ("model_asked", json!(model)),
+        ("repeat", json!(repeat)),
+        ("question", json!(question_digest(&ask))),
+    ];
+    let head: Map<String, Value> = head.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Job { id: key(&item.id, model, repeat), ask, head }
+}
+
+/// What a call is known by.
+fn key(item: &str, model: &str, repeat: u32) -> String {
+    format!("{repeat} {model} {item}")
+}
+
+/// Begins a run, or goes on with one: what has an answer is not asked again, what failed is.
+///
+/// # Errors
+/// `INVALID_INPUT` when the file is there and not to be gone on with, cannot be read, or is being written by another.
+pub fn prepare(results: &Path, jobs: Vec<Job>, resume: bool) -> Result<Prepared> {
+    if !resume {
+        let journal = Journal::create(results)?;
+        return Ok(Prepared { jobs, journal, answered: 0, spent: MicroUsd::default(), changed: 0 });
+    }
+    let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
+    let (mut answered, mut spent, mut changed) = (HashSet::new(), 0, 0);
+    let journal = Journal::resume(results, |line, _| {
+        let Some(record) = Record::read(line) else { return Ok(Fate::Drop) };
+        let cost = record.cost_usd.and_then(MicroUsd::from_dollars).unwrap_or_default();
+        let id = key(&record.item, &record.model, record.repeat);
+        // Calls of models that are left out this time were paid for, and may be wanted again.
+        let Some(job) = wanted.get(id.as_str()) else { return Ok(Fate::Keep) };
+        spent += cost.0;
+        if line["question"] != job.head["question"] {
+            changed += 1;
+            return Ok(Fate::Drop);
+        }
+        let is_answer = record.said().is_some() && answered.insert(id);
+        Ok(if is_answer { Fate::Keep } else { Fate::Drop })
+    })?;
+    let count = answered.len();
+    let jobs = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+    Ok(Prepared { jobs, journal, answered: count, spent: MicroUsd(spent), changed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vision_providers::request::CacheMode;
+
+    fn set() -> Dataset {
+        let item = |id: usize| Item {
+            id: id.to_string(),
+            ask: Ask { images: ["a.png".to_owned()].into(), ..Ask::default() },
+            truth: crate::score::Truth::default(),
+            expected: Value::Null,
+            tags: Vec::new(),
+            yardsticks: Vec::new(),
+        };
+        Dataset { path: "set.jsonl".into(), digest: String::new(), items: (0..6).map(item).collect() }
+    }
+
+    fn protocol(models: &[&str]) -> Protocol {
+        let models = models.iter().map(|&model| model.to_owned()).collect();
+        Protocol { models, repeats: 2, seed: 3, temperature: 0.0, max_output_tokens: None, cache: CacheMode::Bypass }
+    }
+
+    #[test]
+    fn every_model_gets_every_question_and_each_begins_as_often() {
+        let jobs = jobs(&set(), &protocol(&["a", "b", "c"]));
+        let ids: HashSet<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!((jobs.len(), ids.len()), (36, 36));
+        let firsts = jobs.chunks(3).map(|round| round[0].ask.model.clone().expect("a model"));
+        for model in ["a", "b", "c"] {
+            assert_eq!(firsts.clone().filter(|first| first == model).count(), 4);
+        }
+        for round in jobs.chunks(3) {
+            assert!(round.iter().all(|job| job.head["item"] == round[0].head["item"]), "one question after another");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_answered_is_not_asked_again_and_what_failed_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("results.jsonl");
+        let all = jobs(&set(), &protocol(&["a", "b"]));
+        let mut begun = prepare(&path, all.clone(), false).expect("a run");
+        assert_eq!(begun.jobs.len(), 24);
+        for (place, job) in all.iter().take(3).enumerate() {
+            let mut line = job.head.clone();
+            match place {
+                0 => drop(line.insert("text".into(), json!("said"))),
+                1 => drop(line.insert("error".into(), json!({"code": "UPSTREAM_ERROR", "message": "no"}))),
+                _ => {
+                    line.insert("text".into(), json!("said"));
+                    line.insert("question".into(), json!("another"));
+                }
+            }
+            line.insert("cost_usd".into(), json!(0.5));
+            begun.journal.add(&Value::Object(line)).await.expect("written");
+        }
+        drop(begun);
+        assert!(prepare(&path, all.clone(), false).is_err(), "it is there");
+        let again = prepare(&path, all, true).expect("a run");
+        assert_eq!((again.jobs.len(), again.answered, again.changed), (23, 1, 1));
+        assert_eq!(again.spent, MicroUsd(1_500_000), "what came to nothing was paid for, too");
+    }
+}

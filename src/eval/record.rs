@@ -1,0 +1,158 @@
+//! What became of one call, read back from its line. Lines have the shape that answers have on every surface; what a line
+//! lacks is simply not known.
+
+use serde_json::Value;
+
+/// One call of one model about one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub item: String,
+    /// As it was asked for.
+    pub model: String,
+    /// From 0.
+    pub repeat: u32,
+    /// Of the images that were opened.
+    pub images: Option<String>,
+    pub outcome: Outcome,
+    /// The model that answered, by its own account: `provider/model`.
+    pub answered_by: Option<String>,
+    pub latency_ms: Option<f64>,
+    pub cost_usd: Option<f64>,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cached: bool,
+    pub warnings: Vec<String>,
+    /// Width, height and bytes of what was sent, for people to read.
+    pub sent: Vec<String>,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// What was said, and whether that was all of it.
+    Said { text: String, finish: Finish },
+    /// A code and a message.
+    Failed { code: String, message: String },
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    Whole,
+    Cut,
+    Refused,
+}
+
+/// The kinds of calls that brought no good answer, told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    Error,
+    Refusal,
+    Truncation,
+    /// An answer came, and is not of the form that was asked for.
+    Invalid,
+}
+
+impl Record {
+    /// Reads a line; nothing when it is not one of ours.
+    #[must_use]
+    pub fn read(line: &Value) -> Option<Self> {
+        let text = |name: &str| line[name].as_str().map(str::to_owned);
+        let outcome = match &line["error"] {
+            Value::Null => Outcome::Said { text: said(line)?, finish: finish(line["finish_reason"].as_str()) },
+            error => Outcome::Failed {
+                code: error["code"].as_str()?.to_owned(),
+                message: error["message"].as_str().unwrap_or_default().to_owned(),
+            },
+        };
+        let tokens = |name: &str| line["usage"][name].as_u64().unwrap_or(0);
+        let listed = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        Some(Self {
+            item: text("item")?,
+            model: text("model_asked")?,
+            repeat: line["repeat"].as_u64().and_then(|repeat| u32::try_from(repeat).ok())?,
+            images: text("images_blake3"),
+            outcome,
+            answered_by: text("provider").zip(text("model")).map(|(provider, model)| format!("{provider}/{model}")),
+            latency_ms: line["latency_ms"].as_f64(),
+            cost_usd: line["cost_usd"].as_f64(),
+            input_tokens: tokens("input_tokens"),
+            output_tokens: tokens("output_tokens"),
+            cached: line["cached"].as_bool().unwrap_or(false),
+            warnings: listed(&line["warnings"]).iter().filter_map(|it| it.as_str().map(str::to_owned)).collect(),
+            sent: listed(&line["images"]).iter().map(|image| shape(&image["sent"])).collect(),
+        })
+    }
+
+    /// What was said, where something was.
+    #[must_use]
+    pub fn said(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Said { text, .. } => Some(text),
+            Outcome::Failed { .. } => None,
+        }
+    }
+
+    /// What kept this from being a good answer, whatever it says.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        match &self.outcome {
+            Outcome::Said { finish: Finish::Whole, .. } => None,
+            Outcome::Said { finish: Finish::Cut, .. } => Some(Fault::Truncation),
+            Outcome::Said { finish: Finish::Refused, .. } => Some(Fault::Refusal),
+            Outcome::Failed { code, .. } => Some(match code.as_str() {
+                "REFUSED" => Fault::Refusal,
+                "TRUNCATED" => Fault::Truncation,
+                "SCHEMA_MISMATCH" | "BAD_UPSTREAM_RESPONSE" | "EMPTY_RESPONSE" => Fault::Invalid,
+                _ => Fault::Error,
+            }),
+        }
+    }
+}
+
+/// What an answer says, as it is measured: a description without the text that was read, data as JSON.
+fn said(line: &Value) -> Option<String> {
+    let text = ["text", "description", "detected_text"].into_iter().find_map(|name| line[name].as_str());
+    text.map(str::to_owned).or_else(|| line.get("data").map(Value::to_string))
+}
+
+fn finish(reason: Option<&str>) -> Finish {
+    match reason {
+        Some("length") => Finish::Cut,
+        Some("refusal") => Finish::Refused,
+        _ => Finish::Whole,
+    }
+}
+
+fn shape(sent: &Value) -> String {
+    let format = sent["format"].as_str().unwrap_or("?");
+    let bytes = sent["bytes"].as_u64().unwrap_or(0);
+    match (sent["width"].as_u64(), sent["height"].as_u64()) {
+        (Some(width), Some(height)) => format!("{width} × {height} {format}, {bytes} bytes"),
+        _ => format!("{format}, {bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn lines_are_read_back() {
+        let line = json!({"item": "a", "model_asked": "m", "repeat": 1, "images_blake3": "ff", "task": "ask",
+            "text": "25.41", "provider": "p", "model": "m-1", "latency_ms": 12, "cost_usd": 0.5,
+            "usage": {"input_tokens": 7, "output_tokens": 2}, "finish_reason": "length", "cached": false,
+            "warnings": ["cut"], "images": [{"sent": {"format": "png", "width": 3, "height": 2, "bytes": 9}}]});
+        let record = Record::read(&line).expect("a record");
+        assert_eq!((record.said(), record.fault()), (Some("25.41"), Some(Fault::Truncation)));
+        assert_eq!(
+            (record.answered_by.as_deref(), record.sent),
+            (Some("p/m-1"), vec!["3 × 2 png, 9 bytes".to_owned()])
+        );
+        let line = json!({"item": "a", "model_asked": "m", "repeat": 0, "error": {"code": "REFUSED", "message": "no"}});
+        let record = Record::read(&line).expect("a record");
+        assert_eq!((record.said(), record.fault(), record.cost_usd), (None, Some(Fault::Refusal), None));
+        assert!(Record::read(&json!({"id": "a batch's line"})).is_none());
+    }
+}
