@@ -107,7 +107,7 @@ fn heads() -> Vec<Odd> {
         (
             "a new protocol",
             200,
-            get("connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"),
+            get("connection: upgrade, http2-settings, close\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"),
         ),
         ("HTTP/0.9", 400, "GET /healthz\r\n\r\n".to_owned()),
         ("HTTP/3.0", 400, "GET /healthz HTTP/3.0\r\nhost: localhost\r\n\r\n".to_owned()),

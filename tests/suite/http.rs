@@ -11,6 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 use vision_providers::testkit::{Play, Upstream};
 
+use super::client::until;
 use super::{PATIENCE, described, example};
 
 /// A server of this program.
@@ -250,7 +251,6 @@ async fn clients_that_drag_are_cut_off_while_others_are_served() {
             format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\nx-half"),
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
             format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\n{JSON}content-length: 1000\r\n\r\n{{"),
-            format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n"),
         ];
         let began = Instant::now();
         let mut streams = Vec::new();
@@ -267,6 +267,24 @@ async fn clients_that_drag_are_cut_off_while_others_are_served() {
             assert!(closed.is_ok(), "still open after {:?}: {shape:?}", began.elapsed());
         }
         assert_eq!(server.post(JSON, &list()).await.0, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_call_and_not_for_ever() {
+    locally(async {
+        let server = Server::start(&[]).await;
+        let mut stream = server.connect().await;
+        let ask = format!("GET /healthz HTTP/1.1\r\nhost: {}\r\n\r\n", server.address);
+        for pause in [0, 8] {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            stream.write_all(ask.as_bytes()).await.expect("it is kept");
+            assert!(until(&mut stream, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"), "after {pause} s");
+        }
+        let mut rest = Vec::new();
+        let closed = timeout(Duration::from_secs(45), stream.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "it is still open");
     })
     .await;
 }

@@ -4,7 +4,7 @@
 //! HTTP/1 only, because the automatic choice waits without end for a client that says nothing.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,10 @@ use tracing::{debug, error};
 use crate::metrics::{Metrics, Raised, Shed};
 use crate::supervisor::Supervisor;
 
+/// From a connection to the end of its first head.
 const HEADERS: Duration = Duration::from_secs(5);
+/// From an answer to the end of the next head: clients keep connections for their next calls.
+const IDLE: Duration = Duration::from_secs(30);
 /// A client that takes nothing for so long has gone.
 const WRITE_IDLE: Duration = Duration::from_secs(30);
 /// How long a client that was answered may go on sending what nobody reads any more, in all and between two pieces.
@@ -120,29 +123,45 @@ async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
     let routes = TowerToHyperService::new(routes);
+    let asked = CancellationToken::new();
+    let asks = asked.clone();
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
+        .header_read_timeout(IDLE)
         .max_buf_size(LARGEST_HEADERS)
         .max_headers(MOST_HEADERS)
-        .serve_connection(TokioIo::new(stream), service_fn(move |request| Box::pin(routes.call(request))));
-    let ended = tokio::select! {
-        outcome = poll_fn(|ctx| connection.poll_without_shutdown(ctx)) => Some(outcome),
-        () = draining.cancelled() => None,
-    };
-    let outcome = if let Some(outcome) = ended {
-        outcome
-    } else {
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(move |request| {
+                asks.cancel();
+                Box::pin(routes.call(request))
+            }),
+        );
+    let served = async {
+        tokio::select! {
+            outcome = poll_fn(|ctx| connection.poll_without_shutdown(ctx)) => return outcome,
+            () = draining.cancelled() => {}
+        }
         Pin::new(&mut connection).graceful_shutdown();
         poll_fn(|ctx| connection.poll_without_shutdown(ctx)).await
     };
-    if let Err(failure) = outcome {
-        debug!(%failure, "a connection ended early");
+    tokio::select! {
+        outcome = served => if let Err(failure) = outcome {
+            debug!(%failure, "a connection ended early");
+        },
+        () = nothing_asked(&asked) => debug!("a client asked for nothing in time"),
     }
     let stream = connection.into_parts().io.into_inner();
     tokio::select! {
         _ = timeout(LINGER, linger(stream)) => {}
         () = draining.cancelled() => {}
+    }
+}
+
+/// Until the time for a first request is over, if there was none.
+async fn nothing_asked(asked: &CancellationToken) {
+    if timeout(HEADERS, asked.cancelled()).await.is_ok() {
+        pending::<()>().await;
     }
 }
 
