@@ -31,15 +31,16 @@ const BODY_TOTAL: Duration = Duration::from_secs(30);
 const BODIES_KIB: u32 = 512 << 10;
 /// Values of JSON in one body. Each takes up to half a kilobyte of memory, and few bytes of the body.
 const MOST_VALUES: usize = 50_000;
-/// A body up to this size is no danger, whatever it holds.
+/// A body up to this size is no danger, whatever it holds, and takes no room: connections are counted. So nobody waits
+/// with a few words behind those who wait for room for their pictures.
 const HARMLESS: usize = 64 << 10;
 /// A body up to this size is looked through on the spot.
 const SMALL: usize = 1 << 20;
-/// Room is taken in pieces of so many KiB, for bodies that do not say how long they are.
-const PIECE_KIB: u32 = 256;
+/// Room is taken in pieces of so many bytes, for bodies that do not say how long they are.
+const PIECE: usize = 256 << 10;
 
-/// Reads the body whole. All bodies together have a bound too: one that finds no room in time is turned away before it is
-/// read. Of the room, a quarter is kept free of any one caller with a key.
+/// Reads the body whole. All large bodies together have a bound too: one that finds no room in time is turned away before
+/// it is read. Of the room, a quarter is kept free of any one caller with a key.
 pub(super) async fn whole(
     State(memory): State<BodyMemory>,
     Extension(asker): Extension<Asker>,
@@ -64,10 +65,13 @@ pub(super) async fn whole(
         let failure = Failure::new(Code::Overloaded, "too much is being received").retryable();
         refused(&failure.advise("try again in some seconds"))
     };
+    let mut room = Room::new(&memory, &asker.caller);
     // Of a body that says how long it is, all is known; others take room as they come.
-    let Some(mut room) = memory.room(&asker.caller, length.unwrap_or(0)).await else { return no_room() };
+    if room.hold(length.unwrap_or(0)).await.is_none() {
+        return no_room();
+    }
     let may_be_json = path != "/v1/images" && !images::is_form(&parts.headers);
-    match read(body, length.unwrap_or(0), &memory, &asker.caller, &mut room).await {
+    match read(body, length.unwrap_or(0), &mut room).await {
         Ok(body) if may_be_json && is_swarm(&body).await => {
             refusal::of(&path, &Failure::invalid(format!("the body has more than {MOST_VALUES} values")))
         }
@@ -156,25 +160,34 @@ impl Default for BodyMemory {
     }
 }
 
-impl BodyMemory {
-    async fn room(&self, caller: &Caller, bytes: usize) -> Option<Held> {
-        let share = u32::try_from(bytes.min(LARGEST_MESSAGE) / 1024).unwrap_or(BODIES_KIB).clamp(1, BODIES_KIB);
-        self.take(caller, share).await
+/// The room that one body takes.
+struct Room<'a> {
+    memory: &'a BodyMemory,
+    caller: &'a Caller,
+    held: Option<Held>,
+}
+
+impl<'a> Room<'a> {
+    fn new(memory: &'a BodyMemory, caller: &'a Caller) -> Self {
+        Self { memory, caller, held: None }
     }
 
-    async fn take(&self, caller: &Caller, kib: u32) -> Option<Held> {
-        timeout(BODY_IDLE, self.0.next(caller, kib)).await.ok()
+    /// Takes what is missing for so many bytes, in pieces; `None` when it does not come in time.
+    async fn hold(&mut self, bytes: usize) -> Option<()> {
+        let held = HARMLESS + self.held.as_ref().map_or(0, Held::many) * 1024;
+        let missing = bytes.saturating_sub(held).div_ceil(PIECE) * PIECE / 1024;
+        let Some(missing) = u32::try_from(missing).ok().filter(|missing| *missing > 0) else { return Some(()) };
+        let more = timeout(BODY_IDLE, self.memory.0.next(self.caller, missing)).await.ok()?;
+        match &mut self.held {
+            Some(held) => held.add(more),
+            None => self.held = Some(more),
+        }
+        Some(())
     }
 }
 
 /// Reads a body that is said to be so long.
-async fn read(
-    mut body: Body,
-    length: usize,
-    memory: &BodyMemory,
-    caller: &Caller,
-    room: &mut Held,
-) -> Result<Bytes, Unread> {
+async fn read(mut body: Body, length: usize, room: &mut Room<'_>) -> Result<Bytes, Unread> {
     let deadline = Instant::now() + BODY_TOTAL;
     // What grows is copied again and again.
     let mut bytes = BytesMut::with_capacity(length);
@@ -186,9 +199,7 @@ async fn read(
         if bytes.len() + data.len() > LARGEST_MESSAGE {
             return Err(Unread::TooLarge);
         }
-        while (bytes.len() + data.len()).div_ceil(1024) > room.many() + 1 {
-            room.add(memory.take(caller, PIECE_KIB).await.ok_or(Unread::NoRoom)?);
-        }
+        room.hold(bytes.len() + data.len()).await.ok_or(Unread::NoRoom)?;
         bytes.extend_from_slice(&data);
     }
 }
@@ -222,10 +233,33 @@ mod tests {
             Some((Ok::<_, std::convert::Infallible>("x"), ()))
         });
         let (memory, caller, began) = (BodyMemory::default(), Caller::local(), Instant::now());
-        let mut room = memory.room(&caller, 0).await.expect("there is room");
-        let outcome = read(Body::from_stream(dripping), 0, &memory, &caller, &mut room).await;
+        let outcome = read(Body::from_stream(dripping), 0, &mut Room::new(&memory, &caller)).await;
         assert!(matches!(outcome, Err(Unread::Slow)));
         assert_eq!(began.elapsed(), BODY_TOTAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_bodies_do_not_wait_for_room_behind_large_ones() {
+        let memory = BodyMemory::default();
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| Caller::named(name.into()));
+        let most = LARGEST_MESSAGE - HARMLESS;
+        let mut rooms = Vec::new();
+        for caller in [&alice, &alice, &alice, &alice, &alice, &alice, &bob, &bob, &bob, &bob] {
+            let mut room = Room::new(&memory, caller);
+            room.hold(most).await.expect("both together have nearly all of it");
+            rooms.push(room);
+        }
+        let (mut waiting, mut small) = (Room::new(&memory, &bob), Room::new(&memory, &carol));
+        let read = async {
+            let began = Instant::now();
+            // It does not say how long it is.
+            let read = read(Body::from(vec![b' '; HARMLESS]), 0, &mut small).await;
+            (read.is_ok(), began.elapsed())
+        };
+        let (waited, read) = tokio::join!(waiting.hold(most), read);
+        assert_eq!((waited, read), (None, (true, Duration::ZERO)));
+        drop(rooms);
+        assert_eq!(memory.0.next(&bob, BODIES_KIB / 2).await.many(), BODIES_KIB as usize / 2, "all of it comes back");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::SessionManager;
 #[cfg(feature = "conformance")]
@@ -254,17 +254,18 @@ async fn not_like_that(request: Request) -> Response {
     refusal::closing(refusal::with_status(path, 405, &failure.advise("GET /openapi.json lists what there is")))
 }
 
-/// Sends a request away before its body is read, when there would be no turn for it.
+/// Sends a request away before its body is read, when there would be no turn for it. What has no body is answered at once
+/// from what is known, and needs none: whoever looks what can be asked does not wait behind slow questions.
 async fn not_in_vain(
     State(admission): State<Admission>,
     Extension(asker): Extension<Asker>,
     request: Request,
     next: Next,
 ) -> Response {
-    match admission.is_open(&asker.caller) {
-        Ok(()) => next.run(request).await,
-        Err(_) => refusal::closing(too_much(request.uri().path())),
+    if request.method() == Method::POST && admission.is_open(&asker.caller).is_err() {
+        return refusal::closing(too_much(request.uri().path()));
     }
+    next.run(request).await
 }
 
 /// Takes a turn for a request, and keeps it until its answer has been said.
@@ -274,6 +275,9 @@ async fn admitted(
     request: Request,
     next: Next,
 ) -> Response {
+    if request.method() != Method::POST {
+        return next.run(request).await;
+    }
     let Ok(turn) = admission.enter(&asker.caller).await else { return too_much(request.uri().path()) };
     let response = next.run(request).await;
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
