@@ -124,7 +124,8 @@ pub struct Failure {
     pub message: String,
     /// Whether the same call may succeed later.
     pub retryable: bool,
-    /// Whether a backend was given work and time ran out over it: a program that repeats the call by itself may pay twice.
+    /// Whether a backend was given work and nobody knows what became of it, because time ran out or the connection broke: a
+    /// program that repeats the call by itself may pay twice.
     pub maybe_billed: bool,
     pub retry_after: Option<Duration>,
     /// What to do, said to whoever can do it.
@@ -201,7 +202,7 @@ impl From<Error> for Failure {
             Retry::Later(wait) | Retry::Spent(wait) => (true, wait),
         };
         let advice = error.advice().map_or_else(|| advice_for(code, passing), |advice| Some(advice.to_owned()));
-        let maybe_billed = code == Code::UpstreamTimeout;
+        let maybe_billed = error.is_maybe_billed();
         Self { code, message: error.to_string(), retryable: passing, maybe_billed, retry_after, advice, spent: None }
     }
 }

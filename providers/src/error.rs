@@ -101,6 +101,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     retry: Retry,
+    maybe_billed: bool,
     message: String,
     advice: Option<String>,
     context: Vec<(&'static str, String)>,
@@ -116,6 +117,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             retry: Retry::Never,
+            maybe_billed: false,
             message: message.into(),
             advice: None,
             context: Vec::new(),
@@ -126,10 +128,11 @@ impl Error {
         }))
     }
 
-    /// Sets the verdict on trying again.
+    /// Sets the verdict on trying again. What may be tried only once more may have been billed, whatever is decided later.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
+        self.0.maybe_billed |= retry == Retry::Once;
         self
     }
 
@@ -218,6 +221,19 @@ impl Error {
     #[must_use]
     pub fn retry_verdict(&self) -> Retry {
         self.0.retry
+    }
+
+    /// Whether the backend may have done the work and bill it, although nobody got an answer.
+    #[must_use]
+    pub fn is_maybe_billed(&self) -> bool {
+        self.0.maybe_billed || self.0.kind == ErrorKind::TimedOut
+    }
+
+    /// Records that a call before this one may be billed.
+    #[must_use]
+    pub fn and_maybe_billed(mut self) -> Self {
+        self.0.maybe_billed = true;
+        self
     }
 
     /// What was attempted and what went wrong, without context.

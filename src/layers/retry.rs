@@ -160,12 +160,14 @@ struct Attempts<'a> {
     tries: Vec<Try>,
     /// A second or third attempt is waited for or under way.
     retrying: bool,
+    /// An attempt that failed may be billed, whatever became of those after it.
+    maybe_billed: bool,
 }
 
 impl<'a> Attempts<'a> {
     fn new(layer: &'a Retrying, ctx: &'a CallCtx) -> Self {
         layer.budget.change(|balance| balance.calls += 1);
-        Self { layer, ctx, began: Instant::now(), tries: Vec::new(), retrying: false }
+        Self { layer, ctx, began: Instant::now(), tries: Vec::new(), retrying: false, maybe_billed: false }
     }
 
     /// The second or third attempt is over, however it ended.
@@ -199,6 +201,8 @@ impl<'a> Attempts<'a> {
             }
             Err(error) => error,
         };
+        self.maybe_billed |= error.is_maybe_billed();
+        let error = if self.maybe_billed { error.and_maybe_billed() } else { error };
         let made = u32::try_from(self.tries.len()).unwrap_or(u32::MAX);
         match self.layer.next(&error, made, self.ctx) {
             Ok(next) => {

@@ -288,6 +288,9 @@ async fn no_client_is_told_to_repeat_what_may_have_been_billed() {
             (broken(), None, 502, "true"),
             (Play::Silence, None, 504, "false"),
             (gateway_timeout(), None, 504, "false"),
+            // It broke after the question was sent.
+            (Play::Reset, None, 502, "false"),
+            (broken(), Some(Play::Reset), 502, "false"),
             (broken(), Some(Play::Silence), 502, "false"),
             (Play::Silence, Some(broken()), 504, "false"),
         ] {

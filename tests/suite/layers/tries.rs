@@ -103,3 +103,16 @@ async fn nobody_else_to_ask_means_no_time_to_save() {
     provider.stream(&ctx(patience), &request(MODEL, Task::Ask)).await.err().expect("somebody else may be quicker");
     assert_eq!(began.elapsed(), Duration::from_secs(25));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_been_billed_stays_so_whatever_comes_after_it() {
+    let (passing, broken) = (Retry::Later(None), Retry::Once);
+    for (verdicts, expected) in
+        [(vec![passing], false), (vec![broken], true), (vec![broken, passing], true), (vec![passing, broken], true)]
+    {
+        let case = format!("{verdicts:?}");
+        let steps = verdicts.into_iter().map(|verdict| fail(ErrorKind::Unavailable, verdict));
+        let error = ask(&retrying(Scripted::new(steps))).await.expect_err("down");
+        assert_eq!(error.is_maybe_billed(), expected, "{case}: {error:?}");
+    }
+}
