@@ -192,6 +192,7 @@ fn for_a_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("server.listen", was.listen != is.listen),
         ("server.max_connections", was.max_connections != is.max_connections),
+        ("server.connections_per_address", was.connections_per_address != is.connections_per_address),
         ("server.max_requests", (was.max_requests, was.queue) != (is.max_requests, is.queue)),
         ("server.max_memory", was.max_memory != is.max_memory),
         ("traces", format!("{:?}", old.traces) != format!("{:?}", new.traces)),

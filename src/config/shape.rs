@@ -147,6 +147,10 @@ pub struct ServerConfig {
     pub allow_unauthenticated: bool,
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: usize,
+    /// Connections from one address; those of this machine are not counted. A proxy or a container's gateway is one address
+    /// for all who come through it.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub connections_per_address: usize,
     /// Requests worked on at once.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_requests: usize,

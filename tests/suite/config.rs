@@ -72,6 +72,17 @@ async fn comparisons_have_room_for_two_to_thirty_two_models() {
 }
 
 #[tokio::test]
+async fn connections_per_address_are_a_number_that_leaves_some() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let loaded = config::load(Some(&config_file(folder.path(), ""))).expect("a configuration");
+    assert_eq!(loaded.config.server.connections_per_address, 64);
+    for (most, is_fault) in [(0, true), (1, false), (5000, false)] {
+        let found = faults(&format!("[server]\nconnections_per_address = {most}\n"));
+        assert_eq!(found.iter().any(|fault| fault.key == "server.connections_per_address"), is_fault, "{found:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_replaces_a_key_and_another_kind_replaces_the_provider() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("key"), "from-a-file\n").expect("a file");

@@ -290,6 +290,23 @@ async fn a_connection_is_kept_for_the_next_call_and_not_for_ever() {
 }
 
 #[tokio::test]
+async fn who_finds_no_place_is_told_so_and_finds_one_later() {
+    locally(async {
+        let server = Server::start(&[("VISIONGATE_SERVER__MAX_CONNECTIONS", "1".into())]).await;
+        let only = server.connect().await;
+        let answer = server.raw("GET /v1/batch HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.to_lowercase().contains("retry-after: 2"), "{answer}");
+        assert!(answer.contains("OVERLOADED") && answer.contains("server.connections_per_address"), "{answer}");
+        let (status, answer) = server.post(JSON, &list()).await;
+        assert_eq!((status, &answer["error"]["data"]["code"]), (503, &json!("OVERLOADED")), "{answer}");
+        drop(only);
+        let later = async { while server.get("/healthz").await.0 != 200 {} };
+        timeout(PATIENCE, later).await.expect("there is a place again");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sizes_are_bounded() {
     locally(async {
         let server = Server::start(&[]).await;

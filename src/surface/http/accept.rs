@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use super::refusal;
+use crate::failure::{Code, Failure};
 use crate::metrics::{Metrics, Raised, Shed};
 use crate::supervisor::Supervisor;
 
@@ -37,20 +41,24 @@ const LINGER: Duration = Duration::from_secs(30);
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 const LARGEST_HEADERS: usize = 32 << 10;
 const MOST_HEADERS: usize = 64;
-const MOST_PER_ADDRESS: usize = 64;
+/// Clients that are told at once that there is no place for them; those beyond are turned away without a word.
+const TOLD_AT_ONCE: usize = 64;
 
 /// How many connections there are, in all and by address.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
     all: Arc<Semaphore>,
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    most_by_address: usize,
+    told: Arc<Semaphore>,
     metrics: Metrics,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, metrics: Metrics) -> Self {
+    pub(super) fn new(most: usize, most_by_address: usize, metrics: Metrics) -> Self {
         let all = Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { all, by_address: Arc::default(), metrics }
+        let told = Arc::new(Semaphore::new(TOLD_AT_ONCE));
+        Self { all, by_address: Arc::default(), most_by_address, told, metrics }
     }
 
     fn admit(&self, address: IpAddr) -> Option<Seat> {
@@ -58,7 +66,7 @@ impl Connections {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         // Everybody on this machine has one address.
-        if *count >= MOST_PER_ADDRESS && !address.is_loopback() {
+        if *count >= self.most_by_address && !address.is_loopback() {
             return None;
         }
         *count += 1;
@@ -107,6 +115,13 @@ pub(super) async fn accept(
         let Some(seat) = connections.admit(peer.ip()) else {
             connections.metrics.shed(Shed::Connections);
             debug!(address = %peer.ip(), "too many connections: one was turned away");
+            if let Ok(place) = Arc::clone(&connections.told).try_acquire_owned() {
+                let telling = converse(stream, Router::new().fallback(full), draining.clone());
+                supervisor.spawn("refusal", async move {
+                    telling.await;
+                    drop(place);
+                });
+            }
             continue;
         };
         let connection = converse(stream, routes.clone(), draining.clone());
@@ -115,6 +130,14 @@ pub(super) async fn accept(
             drop(seat);
         });
     }
+}
+
+/// Tells a client that there is no place for it, in the shape that it reads.
+async fn full(request: Request) -> Response {
+    let failure = Failure::new(Code::Overloaded, "there are too many connections").retryable();
+    let advice = "use fewer at once and try again in some seconds; the operator can raise \
+                  `server.connections_per_address` and `server.max_connections`";
+    refusal::closing(refusal::of(request.uri().path(), &failure.advise(advice)))
 }
 
 async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken) {
@@ -180,13 +203,13 @@ mod tests {
 
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
-        let connections = Connections::new(100, Metrics::default());
+        let connections = Connections::new(100, 60, Metrics::default());
         let address = |last| IpAddr::from([192, 0, 2, last]);
         let taken = |address| std::iter::from_fn(|| connections.admit(address)).collect::<Vec<_>>();
         let mut of_one = taken(address(1));
-        assert_eq!(of_one.len(), MOST_PER_ADDRESS);
+        assert_eq!(of_one.len(), 60);
         let of_another = taken(address(2));
-        assert_eq!(of_another.len(), 100 - MOST_PER_ADDRESS, "all of them together");
+        assert_eq!(of_another.len(), 40, "all of them together");
         drop(of_another);
         assert!(connections.admit(address(1)).is_none(), "others' places are not theirs");
         of_one.pop();

@@ -115,7 +115,7 @@ async fn serve(live: Arc<Live>, listen: Option<&str>, supervisor: Supervisor, mc
     let routes = routes(state, mcp);
     info!(%address, "listening; MCP is at /mcp, REST at /v1");
     let minding = supervisor.spawn("memory", minding);
-    let connections = Connections::new(config.server.max_connections, live.metrics().clone());
+    let connections = Connections::new(server.max_connections, server.connections_per_address, live.metrics().clone());
     let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
     let reloading = supervisor.spawn("reload", super::reload_when_told(Arc::clone(&live), reload));
     // The first configuration is not kept alive by having been the first.
