@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use super::presence::Incoming;
 use super::refusal;
 use crate::failure::{Code, Failure};
 use crate::metrics::{Metrics, Raised, Shed};
@@ -143,7 +144,9 @@ async fn full(request: Request) -> Response {
 async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken) {
     // Without it, small answers wait 40 ms for an acknowledgement.
     let _ = stream.set_nodelay(true);
-    let mut stream = Box::pin(TimeoutStream::new(stream));
+    let (reading, writing) = stream.into_split();
+    let incoming = Incoming::new(reading);
+    let mut stream = Box::pin(TimeoutStream::new(join(incoming.clone(), writing)));
     stream.as_mut().set_write_timeout_pinned(Some(WRITE_IDLE));
     let routes = TowerToHyperService::new(routes);
     let asked = CancellationToken::new();
@@ -172,6 +175,8 @@ async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken
         outcome = served => if let Err(failure) = outcome {
             debug!(%failure, "a connection ended early");
         },
+        // Whoever has left is not answered, and what was begun for them ends with this.
+        () = incoming.left() => return,
         () = nothing_asked(&asked) => debug!("a client asked for nothing in time"),
     }
     let stream = connection.into_parts().io.into_inner();

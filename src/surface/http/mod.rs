@@ -12,6 +12,7 @@ mod images;
 mod lenient;
 mod openai;
 mod openapi;
+mod presence;
 mod refusal;
 mod rest;
 mod told;
