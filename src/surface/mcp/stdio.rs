@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{LARGEST_MESSAGE, Mcp};
 use crate::intake::Door;
@@ -135,7 +135,15 @@ impl Lines {
         let (arrived, incoming) = mpsc::channel(QUEUE);
         let (outgoing, leaving) = mpsc::channel(QUEUE);
         supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
-        supervisor.spawn("stdout", write_lines(output, leaving));
+        let (left, stopping) = (closing.clone(), drain.stopping.clone());
+        supervisor.spawn("stdout", async move {
+            if let Err(failure) = write_lines(output, leaving).await {
+                warn!(%failure, "the client no longer reads: ending");
+                // Answers that nobody hears are not waited for, and not paid for.
+                stopping.cancel();
+                left.cancel();
+            }
+        });
         Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), begun: false, closing, drain }
     }
 }
@@ -208,18 +216,16 @@ impl Drop for Unread {
     }
 }
 
-async fn write_lines(mut output: impl AsyncWrite + Unpin, mut leaving: mpsc::Receiver<Vec<u8>>) {
+async fn write_lines(mut output: impl AsyncWrite + Unpin, mut leaving: mpsc::Receiver<Vec<u8>>) -> std::io::Result<()> {
     while let Some(mut line) = leaving.recv().await {
         line.push(b'\n');
         let writing = async {
             output.write_all(&line).await?;
             output.flush().await
         };
-        if !matches!(timeout(WRITE_PATIENCE, writing).await, Ok(Ok(()))) {
-            debug!("the client no longer reads");
-            return;
-        }
+        timeout(WRITE_PATIENCE, writing).await??;
     }
+    Ok(())
 }
 
 async fn read_lines(
@@ -452,6 +458,28 @@ mod tests {
         assert_eq!(id_of(&json!({"method": "x", "note": "\"id\": 5, {[\\"})), None);
         let trailing = format!("{{\"params\":{{\"image\":\"{filler}\"}},\"id\" : -3 }}\n");
         assert_eq!(LineReader::new(10).take(trailing.as_bytes()), [Line::TooLong(Some(json!(-3)))]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_ends_the_conversation_and_what_is_done_for_it() {
+        let (mut client, input) = tokio::io::duplex(1024);
+        // It has room for the beginning of an answer, and nobody reads it.
+        let (_unread, output) = tokio::io::duplex(16);
+        let (stopping, closing, supervisor) =
+            (CancellationToken::new(), CancellationToken::new(), Supervisor::default());
+        let calls = TaskTracker::new();
+        let drain = Drain { calls: calls.clone(), stopping: stopping.clone(), ends: None };
+        let mut lines = Lines::new(input, output, closing, drain, &supervisor);
+        let working = calls.track_future(stopping.clone().cancelled_owned());
+        supervisor.spawn("call", working);
+        client.write_all(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}\n").await.expect("it reads");
+        assert!(lines.receive().await.is_some());
+        let answer = JsonRpcMessage::error(ErrorData::invalid_request("no", None), Some(NumberOrString::Number(1)));
+        let (sent, next, began) = (lines.send(answer), lines.receive(), Instant::now());
+        let (sent, next) = tokio::join!(sent, next);
+        assert!(sent.is_ok() && next.is_none() && stopping.is_cancelled());
+        let took = began.elapsed();
+        assert!((WRITE_PATIENCE..WRITE_PATIENCE + LAST_WORDS).contains(&took), "{took:?}");
     }
 
     #[test]
