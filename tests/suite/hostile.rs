@@ -357,13 +357,17 @@ async fn calls_of_the_same_id_confuse_nobody_and_one_that_was_cancelled_has_no_a
         let arguments = json!({"image": super::example("qr.png"), "prompt": "What?", "cache": "bypass"});
         json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": super::mcp::analyze(&arguments)})
     };
+    let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
     client.send(&call(7)).await;
-    client.send(&call(7)).await;
+    for again in [call(7), ping.clone()] {
+        client.send(&again).await;
+        let refused = client.next().await;
+        assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(7), &json!(-32600)), "{refused}");
+    }
     while upstream.calls() == 0 {
         sleep(Duration::from_millis(10)).await;
     }
-    client.send(&json!({"jsonrpc": "2.0", "id": 7, "method": "ping"})).await;
-    assert_eq!(client.next().await, json!({"jsonrpc": "2.0", "id": 7, "result": {}}));
+    assert_eq!(upstream.calls(), 1, "what was refused is not asked");
     client.send(&call(8)).await;
     let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 8}});
     client.send(&cancelled).await;

@@ -3,6 +3,7 @@
 //! Two habits of rmcp shape this code: it never drops a handler that was cancelled, and it never answers one that
 //! panicked. So every call goes through one place that does both.
 
+mod asked;
 mod bounds;
 mod completions;
 mod prompts;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
+use super::asked::Asked;
 use super::{LARGEST_MESSAGE, Mcp};
 use crate::intake::Door;
 use crate::live::Live;
@@ -93,6 +94,7 @@ struct Lines {
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
     /// Bytes of answers that found no room in the queue: rmcp keeps any number of them.
     unread: watch::Sender<usize>,
+    asked: Asked,
     /// Set by the first request that begins a conversation. rmcp ends the connection when anything else but a ping
     /// comes before it.
     begun: bool,
@@ -134,7 +136,8 @@ impl Lines {
     ) -> Self {
         let (arrived, incoming) = mpsc::channel(QUEUE);
         let (outgoing, leaving) = mpsc::channel(QUEUE);
-        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), closing.clone()));
+        let asked = Asked::default();
+        supervisor.spawn("stdin", read_lines(input, arrived, outgoing.clone(), asked.clone(), closing.clone()));
         let (left, stopping) = (closing.clone(), drain.stopping.clone());
         supervisor.spawn("stdout", async move {
             if let Err(failure) = write_lines(output, leaving).await {
@@ -144,7 +147,7 @@ impl Lines {
                 left.cancel();
             }
         });
-        Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), begun: false, closing, drain }
+        Self { incoming, outgoing: Some(outgoing), unread: watch::Sender::new(0), asked, begun: false, closing, drain }
     }
 }
 
@@ -156,6 +159,7 @@ impl Transport<RoleServer> for Lines {
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send + 'static {
         let outgoing = self.outgoing.clone();
+        self.asked.told(&item);
         let line = serde_json::to_vec(&item).map(|line| (Unread::counted(&self.unread, line.len()), line));
         async move {
             let closed = || std::io::Error::from(std::io::ErrorKind::NotConnected);
@@ -232,6 +236,7 @@ async fn read_lines(
     mut input: impl AsyncRead + Unpin,
     arrived: mpsc::Sender<RxJsonRpcMessage<RoleServer>>,
     answers: mpsc::Sender<Vec<u8>>,
+    asked: Asked,
     closing: CancellationToken,
 ) {
     let mut lines = LineReader::new(LARGEST_MESSAGE);
@@ -246,7 +251,7 @@ async fn read_lines(
         // A last line counts although nothing ends it.
         let arriving = if length == 0 { lines.take(b"\n") } else { lines.take(&chunk[..length]) };
         for line in arriving {
-            match understand(line) {
+            match understand(line, &asked) {
                 Understood::Message(message) => {
                     if arrived.send(*message).await.is_err() {
                         return;
@@ -278,7 +283,7 @@ enum Understood {
     Nothing,
 }
 
-fn understand(line: Line) -> Understood {
+fn understand(line: Line, asked: &Asked) -> Understood {
     let bytes = match line {
         Line::Whole(bytes) => bytes,
         Line::TooLong(id) => {
@@ -286,7 +291,7 @@ fn understand(line: Line) -> Understood {
                 "this message is longer than {} MiB: pass the image's path or URL instead of its data",
                 LARGEST_MESSAGE >> 20
             );
-            return complaint(id, ErrorData::invalid_request(message, None));
+            return complaint(id.and_then(usable), ErrorData::invalid_request(message, None));
         }
     };
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).trim_ascii();
@@ -294,7 +299,7 @@ fn understand(line: Line) -> Understood {
         return Understood::Nothing;
     }
     let failed = match serde_json::from_slice(text) {
-        Ok(message) => return Understood::Message(Box::new(message)),
+        Ok(message) => return unless_again(message, asked),
         Err(failed) => failed,
     };
     if !failed.is_data() {
@@ -307,15 +312,30 @@ fn understand(line: Line) -> Understood {
         // A notification that nobody knows asks for no answer.
         None if message.get("method").is_some() => Understood::Nothing,
         id => complaint(
-            id,
+            id.and_then(usable),
             ErrorData::invalid_request("this is not a message that MCP knows; batches are not taken", None),
         ),
     }
 }
 
+/// The message, unless it is a request with the id of another one that is being answered.
+fn unless_again(message: RxJsonRpcMessage<RoleServer>, asked: &Asked) -> Understood {
+    match asked.again(&message) {
+        None => Understood::Message(Box::new(message)),
+        Some(id) => {
+            let message = "another request with this id has no answer yet: give each request an id of its own";
+            complaint(Some(id), ErrorData::invalid_request(message, None))
+        }
+    }
+}
+
+/// An id as it stands in a message, if it can be one.
+fn usable(id: Value) -> Option<NumberOrString> {
+    serde_json::from_value(id).ok()
+}
+
 /// A JSON-RPC error as a line.
-fn complaint(id: Option<Value>, error: ErrorData) -> Understood {
-    let id = id.and_then(|id| serde_json::from_value::<NumberOrString>(id).ok());
+fn complaint(id: Option<NumberOrString>, error: ErrorData) -> Understood {
     let message: TxJsonRpcMessage<RoleServer> = JsonRpcMessage::error(error, id);
     serde_json::to_vec(&message).map_or(Understood::Nothing, Understood::Answer)
 }
