@@ -6,7 +6,8 @@ use clap::Parser as _;
 use visiongate::surface::cli::{self, Cli};
 
 /// Gives memory back when a burst of images is over. What the system's allocator keeps would count as used, and callers
-/// be refused for it.
+/// be refused for it. It does so by threads of its own, where they can be had: those that took the memory may do nothing
+/// any more, because callers are refused.
 #[cfg(not(windows))]
 #[global_allocator]
 static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

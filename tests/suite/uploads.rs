@@ -193,9 +193,15 @@ async fn swarms_of_values_are_refused_before_they_take_forty_times_their_size() 
             assert!(answer.text().contains("values"), "{path}: {}", answer.text());
         }
         let qr = example_bytes("qr.png");
-        let form = [("image", Some("a.png"), &qr[..]), ("stop", None, swarm.as_bytes())];
-        let answer = server.post_form("/v1/analyze", "", &form).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"));
+        let (commas, part) = (",".repeat(20 << 20), &swarm[..1 << 20]);
+        let part = format!("{part}0]");
+        for (name, text, times) in [("stop", &swarm, 1), ("models", &commas, 1), ("images", &part, 20)] {
+            let mut form = vec![("image", Some("a.png"), &qr[..])];
+            form.extend(vec![(name, None, text.as_bytes()); times]);
+            let answer = server.post_form("/v1/analyze", "", &form).await;
+            assert_eq!((answer.status, answer.code().as_str()), (400, "INVALID_INPUT"), "{name}");
+            assert!(answer.text().contains("values"), "{name}: {}", answer.text());
+        }
         for (path, name) in [("/v1/analyze", "schema"), ("/v1/compare", "expected")] {
             let hidden = json!({"image": uri(&qr), "models": ["a", "b"], name: &swarm}).to_string();
             let answer = server.request(&format!("POST {path}"), JSON, hidden.as_bytes()).await;

@@ -30,7 +30,7 @@ const BODY_IDLE: Duration = Duration::from_secs(10);
 const BODY_TOTAL: Duration = Duration::from_secs(30);
 const BODIES_KIB: u32 = 512 << 10;
 /// Values of JSON in one body. Each takes up to half a kilobyte of memory, and few bytes of the body.
-const MOST_VALUES: usize = 50_000;
+pub(super) const MOST_VALUES: usize = 50_000;
 /// A body up to this size is no danger, whatever it holds, and takes no room: connections are counted. So nobody waits
 /// with a few words behind those who wait for room for their pictures.
 const HARMLESS: usize = 64 << 10;
@@ -94,7 +94,7 @@ async fn is_swarm(body: &Bytes) -> bool {
 }
 
 /// How many values JSON holds, as far as its separators tell. What is no JSON is found out later.
-fn values(json: &[u8]) -> usize {
+pub(super) fn values(json: &[u8]) -> usize {
     let (mut count, mut in_text, mut escaped) = (0, false, false);
     for byte in json {
         match byte {

@@ -103,7 +103,7 @@ fn parsed(body: &[u8]) -> Result<Value> {
 /// A form: files are images, in their order; fields are arguments.
 async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
     let mut form = images::form(request).await?;
-    let (mut arguments, mut lent, mut fields) = (Map::new(), Vec::new(), 0);
+    let (mut arguments, mut lent, mut fields, mut values) = (Map::new(), Vec::new(), 0, 0);
     while let Some(field) = images::next_field(&mut form).await? {
         fields += 1;
         if fields > MOST_FIELDS {
@@ -120,6 +120,10 @@ async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map
         let text = String::from_utf8(bytes.into()).map_err(|_| {
             Failure::invalid(format!("the field `{name}` is not UTF-8 text")).advise("give files a file name")
         })?;
+        values += weight(&name, &text);
+        if values > body::MOST_VALUES {
+            return Err(Failure::invalid(format!("the form has more than {} values", body::MOST_VALUES)));
+        }
         add(&mut arguments, name, &text);
     }
     let files = lent.iter().map(|lent| json!(lent.handle()));
@@ -141,10 +145,22 @@ const STRUCTURES: [&str; 4] = ["schema", "region", "items", "messages"];
 /// Fields that say yes or no.
 const FLAGS: [&str; 2] = ["boxes", "stream"];
 
+/// How many values a field may turn into, each of which takes many times its size in memory.
+fn weight(name: &str, text: &str) -> usize {
+    match name {
+        "models" | "region" => text.bytes().filter(|byte| *byte == b',').count(),
+        _ if may_be_json(name) => body::values(text.as_bytes()),
+        _ => 0,
+    }
+}
+
+fn may_be_json(name: &str) -> bool {
+    LISTS.contains(&name) || STRUCTURES.contains(&name)
+}
+
 /// Adds a field of a form to the arguments. One that comes several times is a list.
 fn add(arguments: &mut Map<String, Value>, name: String, text: &str) {
-    let may_be_json = LISTS.contains(&name.as_str()) || STRUCTURES.contains(&name.as_str());
-    let is_json = may_be_json && text.len() <= LARGEST_JSON && text.trim_start().starts_with(['[', '{']);
+    let is_json = may_be_json(&name) && text.len() <= LARGEST_JSON && text.trim_start().starts_with(['[', '{']);
     let read = is_json.then(|| serde_json::from_str::<Value>(text).ok()).flatten();
     let value = match read {
         Some(value) => value,
