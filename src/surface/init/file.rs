@@ -1,6 +1,6 @@
 //! Other people's settings as files: read whole, replaced at once or not at all, with a copy of what they were.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(super) struct Found {
 #[derive(Debug)]
 struct Old {
     text: String,
-    permissions: Permissions,
+    about: Metadata,
 }
 
 /// Where the settings were kept as they had been.
@@ -60,7 +60,7 @@ impl Found {
         self.old.as_ref().map_or("", |old| &old.text)
     }
 
-    /// Puts another text in its place, in one step, with the same permissions. What was there is kept beside it.
+    /// Puts another text in its place, in one step, with the same owner and permissions. What was there is kept beside it.
     pub(super) fn replace(&self, text: &str) -> Result<Option<Kept>, String> {
         let shown = self.file.display();
         let failed = |error: std::io::Error| format!("writing {shown}: {error}");
@@ -73,8 +73,7 @@ impl Found {
             return Ok(None);
         };
         let kept = keep(&self.file, folder, old).map_err(|error| format!("keeping a copy of {shown}: {error}"))?;
-        let new =
-            beside(folder, text).and_then(|new| fs::set_permissions(new.path(), old.permissions.clone()).map(|()| new));
+        let new = beside(folder, text).and_then(|new| old.hand_over(new.as_file()).map(|()| new));
         let unchanged = Old::read(&self.file).is_ok_and(|now| now.text == old.text);
         let replaced = match new {
             Ok(_) if !unchanged => Err(format!("{shown} was changed by somebody else meanwhile: try again")),
@@ -99,8 +98,8 @@ impl Old {
             return Err("is no regular file".into());
         }
         let opened = File::open(file).map_err(cannot)?;
-        let permissions = opened.metadata().map_err(cannot)?.permissions();
-        if permissions.readonly() {
+        let about = opened.metadata().map_err(cannot)?;
+        if about.permissions().readonly() {
             return Err("is write-protected".into());
         }
         let mut text = String::new();
@@ -108,7 +107,31 @@ impl Old {
         if read as u64 > LARGEST {
             return Err(format!("is larger than {LARGEST} bytes"));
         }
-        Ok(Self { text, permissions })
+        Ok(Self { text, about })
+    }
+
+    /// Gives a new file to the owner of this one, with the same permissions. By its handle: its name may stand for another
+    /// file by now, in a folder that is somebody else's.
+    #[cfg(unix)]
+    fn hand_over(&self, new: &File) -> std::io::Result<()> {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+        let (own, mut permissions) = (new.metadata()?, self.about.permissions());
+        if own.uid() != self.about.uid() {
+            fchown(new, Some(self.about.uid()), None).map_err(|error| {
+                let advice = "the file belongs to somebody else, who has to run this, or add the entry by hand";
+                std::io::Error::new(error.kind(), format!("{error}; {advice}"))
+            })?;
+        }
+        if own.gid() != self.about.gid() && fchown(new, None, Some(self.about.gid())).is_err() {
+            // What one group may do is not for another one.
+            permissions.set_mode(permissions.mode() & !0o070);
+        }
+        new.set_permissions(permissions)
+    }
+
+    #[cfg(not(unix))]
+    fn hand_over(&self, new: &File) -> std::io::Result<()> {
+        new.set_permissions(self.about.permissions())
     }
 }
 
@@ -138,7 +161,7 @@ fn beside(folder: &Path, text: &str) -> std::io::Result<NamedTempFile> {
 /// Keeps a copy under a name that nobody has yet: an older copy may be worth more than this one.
 fn keep(file: &Path, folder: &Path, old: &Old) -> std::io::Result<PathBuf> {
     let mut copy = beside(folder, &old.text)?;
-    fs::set_permissions(copy.path(), old.permissions.clone())?;
+    old.hand_over(copy.as_file())?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     for number in 1..=MOST_COPIES {
         let number = if number == 1 { String::new() } else { number.to_string() };

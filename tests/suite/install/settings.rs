@@ -244,6 +244,22 @@ fn permissions_stay_and_links_of_the_user_are_followed() {
 
 #[cfg(unix)]
 #[test]
+fn an_administrator_takes_no_file_away_from_its_owner() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let home = Home::new();
+    let place = home.with_settings("cursor", "{}");
+    // Whoever is no administrator cannot give files away; theirs stay theirs all the same.
+    let _ = chown(&place, Some(4321), Some(4322));
+    let owner = |file: &Path| std::fs::metadata(file).map(|about| (about.uid(), about.gid())).expect("it is there");
+    let before = owner(&place);
+    let ran = home.init("cursor", &["--write"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(read(&place).contains("visiongate"));
+    assert_eq!((owner(&place), owner(&place.with_extension("json.bak"))), (before, before));
+}
+
+#[cfg(unix)]
+#[test]
 fn doubtful_places_are_refused() {
     use std::os::unix::fs::symlink;
     let home = Home::new();
