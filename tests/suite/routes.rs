@@ -228,13 +228,14 @@ async fn a_second_model_is_asked_when_the_first_is_later_than_usual_and_the_lose
     assert_eq!(second.calls(), 0);
     let began = Instant::now();
     let answer = ask(&gateway, &question("receipt.png")).await.expect("an answer");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // The first one alone would have been waited for until the deadline.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     assert_eq!(answer["text"], "second");
     let told = |model: &str, outcome: &str| (model.to_owned(), outcome.to_owned());
     assert_eq!(outcomes(&answer), [told("b/m", "ok"), told("a/m", "cancelled")]);
     assert!(answer["warnings"].to_string().contains("a/m was asked too"), "{}", answer["warnings"]);
     assert_eq!(answer["route"]["strategy"], "hedged");
-    assert!(first.has_been_left(1, Duration::from_secs(1)).await, "the loser is cancelled down to its socket");
+    assert!(first.has_been_left(1, Duration::from_secs(10)).await, "the loser is cancelled down to its socket");
 }
 
 #[tokio::test]
