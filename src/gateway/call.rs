@@ -166,7 +166,9 @@ impl Call<'_> {
     fn account_for(&mut self, candidate: &Candidate, error: &Error) {
         let price = candidate.card.price;
         let costs = error.spent().iter().filter_map(|usage| usage.billed.or_else(|| Some(price?.of(usage))));
-        self.lost.0 += costs.map(|cost| cost.0).sum::<u64>();
+        let lost = MicroUsd(costs.map(|cost| cost.0).sum());
+        self.lost.0 += lost.0;
+        self.gateway.metrics.cost(candidate.provider.id(), lost);
         let cut = error.tries().iter().filter(|one| one.error == Some(ErrorKind::TimedOut)).count();
         // Whoever waits for an answer may give up before the account of its tries is there.
         let cut = if error.kind() == ErrorKind::TimedOut { cut.max(1) } else { cut };
