@@ -1,7 +1,7 @@
 //! A model that judges: whether an answer means what the truth says. Its verdicts are kept and never asked for twice, and
 //! every figure that is made of them says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ pub fn prepare<'a>(
     model: &str,
     prompt: &str,
 ) -> Result<Court> {
-    let mut known = Vec::new();
+    let mut known = HashSet::new();
     let journal = Journal::resume(file, |line, _| {
         let is_verdict = line["correct"].is_boolean();
         known.extend(line["id"].as_str().filter(|_| is_verdict).map(str::to_owned));
@@ -79,10 +79,9 @@ pub fn prepare<'a>(
     for (item, record) in answers {
         let Some(said) = record.said().filter(|_| !item.expected.is_null()) else { continue };
         let id = digest(item, said, model, prompt);
-        if known.contains(&id) {
+        if !known.insert(id.clone()) {
             continue;
         }
-        known.push(id.clone());
         let case = json!({"question": question(item), "right_answers": item.expected, "given_answer": said});
         let ask = Ask {
             images: Arc::clone(&item.ask.images),

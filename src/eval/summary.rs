@@ -246,14 +246,11 @@ fn counted(calls: &[&Measured]) -> Calls {
 }
 
 fn cost(calls: &[&Measured]) -> Cost {
-    // Calls that failed before anybody was asked cost nothing, and say nothing.
-    let is_open = |call: &&&Measured| call.record.cost_usd.is_none() && call.record.said().is_some();
-    let (total, known) = calls
-        .iter()
-        .filter_map(|call| call.record.cost_usd)
-        .fold((0.0, 0), |(total, known), cost| (total + cost, known + 1));
+    let known: Vec<f64> = calls.iter().filter_map(|call| call.record.cost_usd).collect();
+    let (total, known) = (known.iter().sum(), known.len());
     let score: f64 = calls.iter().filter_map(|call| call.score).sum();
-    let is_whole = known > 0 && !calls.iter().any(|call| is_open(&call));
+    // What failed before anybody was asked cost nothing, and says nothing.
+    let is_whole = known > 0 && calls.iter().all(|call| call.record.cost_usd.is_some() || call.record.said().is_none());
     Cost {
         total,
         known,

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -294,10 +295,10 @@ async fn hear(
     quiet: bool,
 ) -> Result<Tally> {
     let records = results::records(&plan.args.out.join(RESULTS))?;
-    let item = |record: &Record| plan.dataset.items.iter().find(|item| item.id == record.item);
+    let items: HashMap<&str, &Item> = plan.dataset.items.iter().map(|item| (item.id.as_str(), item)).collect();
     let wanted = records.iter().filter(|record| plan.protocol.models.contains(&record.model));
-    let answers: Vec<(&Item, &Record)> = wanted.filter_map(|record| Some((item(record)?, record))).collect();
-    let court = judge::prepare(&plan.args.out.join(VERDICTS), answers.into_iter(), &judging.model, &judging.prompt)?;
+    let answers = wanted.filter_map(|record| Some((*items.get(record.item.as_str())?, record)));
+    let court = judge::prepare(&plan.args.out.join(VERDICTS), answers, &judging.model, &judging.prompt)?;
     asked(gateway, plan, court.jobs, court.journal, spent, judge::told, stop, quiet).await
 }
 

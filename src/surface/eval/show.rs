@@ -44,7 +44,9 @@ pub(super) fn table(summary: &Summary) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.push("models that share a letter of their group cannot be told apart".to_owned());
+    if summary.models.len() > 1 {
+        lines.push("models that share a letter of their group cannot be told apart".to_owned());
+    }
     lines.join("\n")
 }
 
