@@ -314,6 +314,45 @@ mod tests {
         }
     }
 
+    /// Case 51: what a name leads to changes all the time, and never to what lies outside.
+    #[test]
+    fn nothing_outside_is_read_while_names_are_exchanged() {
+        let lab = lab(Hidden::Allowed);
+        let base = lab.folder.path().canonicalize().expect("its real path");
+        fs::create_dir_all(base.join("root/dir")).expect("a folder");
+        fs::write(base.join("root/dir/secret.png"), "fine").expect("a file");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // A file and a link out of the root, and a folder and a link out of it, in the place of each other.
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = fs::write(base.join("file"), "fine")
+                        .and_then(|()| fs::rename(base.join("file"), base.join("root/a.png")));
+                    let _ = symlink(base.join("secret.png"), base.join("link"))
+                        .and_then(|()| fs::rename(base.join("link"), base.join("root/a.png")));
+                    let _ = fs::rename(base.join("root/dir"), base.join("root/kept"));
+                    let _ = symlink(&base, base.join("root/dir"));
+                    let _ = fs::remove_file(base.join("root/dir"));
+                    let _ = fs::rename(base.join("root/kept"), base.join("root/dir"));
+                }
+            });
+            let mut fine = 0;
+            for _ in 0..3000 {
+                for path in ["a.png", "dir/secret.png"] {
+                    match read(&lab, path) {
+                        Ok(text) => {
+                            assert_eq!(text, "fine", "{path}");
+                            fine += 1;
+                        }
+                        Err(code) => assert_eq!(code, "UNSAFE_PATH", "{path}"),
+                    }
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(fine > 0, "some are read");
+        });
+    }
+
     #[test]
     fn pipes_and_devices_are_refused_at_once() {
         let lab = lab(Hidden::Allowed);

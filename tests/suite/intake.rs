@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
+use futures_util::future::join_all;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage};
 use tokio::time::Instant;
 use vision_providers::image::Format;
@@ -339,6 +340,12 @@ async fn bombs_are_refused_by_their_header() {
         assert_eq!(refusal(&save(folder.path(), &format!("{index}.png"), &bytes)).await, code, "case {index}");
         assert!(began.elapsed() < Duration::from_secs(2), "case {index} took {:?}", began.elapsed());
     }
+    // Case 52: many at once are refused as quickly.
+    let bomb = save(folder.path(), "bomb.png", &claimed(30_000, 30_000));
+    let began = Instant::now();
+    let refusals = join_all((0..64).map(|_| refusal(&bomb))).await;
+    assert!(refusals.iter().all(|code| *code == "IMAGE_TOO_LARGE"), "{refusals:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "they took {:?}", began.elapsed());
     // 16383 x 16383 pixels in 32 bytes.
     let webp = b"RIFF\x18\0\0\0WEBPVP8L\x0b\0\0\0\x2f\xfe\xbf\xff\x0f\0\0\0\0\0\0\0";
     assert_eq!(refusal(&save(folder.path(), "solid.webp", webp)).await, "IMAGE_TOO_LARGE");
