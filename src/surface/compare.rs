@@ -18,7 +18,7 @@ pub(super) struct Args {
     #[command(flatten)]
     images: ImageArgs,
     /// Providers, provider/model or aliases, with commas between them
-    #[arg(long, required = true, value_name = "A,B,…", value_delimiter = ',')]
+    #[arg(long, required = true, value_name = "A,B,C", value_delimiter = ',')]
     models: Vec<String>,
     /// The right answer, to score each against; JSON for data
     #[arg(long, value_name = "TEXT")]

@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(value_name = "DATASET.jsonl")]
     dataset: PathBuf,
     /// Providers, provider/model or aliases, with commas between them
-    #[arg(long, required = true, value_name = "A,B,…", value_delimiter = ',')]
+    #[arg(long, required = true, value_name = "A,B,C", value_delimiter = ',')]
     models: Vec<String>,
     /// The folder for report.html, results.jsonl and summary.csv
     #[arg(long, value_name = "DIR")]
