@@ -44,7 +44,10 @@ const EXAMPLES: [(&str, &str); 6] = [
     ("visiongate analyze receipt.png", "What it shows, and the text in it."),
     ("visiongate analyze receipt.png -t invoice --json", "Data after the schema of a task of the configuration."),
     ("visiongate batch scans/ --out scans.jsonl -t ocr --resume", "A folder, in a run that can go on."),
-    ("visiongate eval set.jsonl --models pixtral,openai --out run --dry-run", "What it would cost to score two models."),
+    (
+        "visiongate eval set.jsonl --models pixtral,openai --out run --dry-run",
+        "What it would cost to score two models.",
+    ),
     ("visiongate route receipt.png -m cheapest", "Who would be asked, and why; nobody is."),
     ("visiongate init --client claude-desktop --write", "Connects an MCP client."),
 ];

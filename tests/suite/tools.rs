@@ -38,7 +38,11 @@ async fn models_are_compared_side_by_side_and_one_that_fails_is_shown_as_such() 
     assert_eq!(answers[2]["error"]["code"], "CAPABILITY_MISSING");
     assert_eq!(answers[2]["model_requested"], "local");
     let agreement = &result["structuredContent"]["agreement"];
-    assert_eq!(agreement["pairs"], json!([{"models": ["pixtral", "openai"], "similarity": 0.909, "by": "edits"}]));
+    assert_eq!(
+        agreement["pairs"],
+        json!([{"models": ["pixtral", "openai"], "similarity": 0.909, "by": "edits",
+        "differences": [{"texts": ["25.41", "25.47"]}]}])
+    );
     let text = result["content"][0]["text"].as_str().expect("text");
     assert!(
         text.contains("## pixtral") && text.contains("TOTAL 25.47") && text.contains("## local: CAPABILITY_MISSING")
