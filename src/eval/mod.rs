@@ -10,6 +10,7 @@ pub mod gate;
 pub mod manifest;
 pub mod measured;
 pub mod record;
+pub mod report;
 pub mod summary;
 
 use vision_providers::request::CacheMode;
