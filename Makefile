@@ -1,7 +1,7 @@
 # The commands of this project. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test install bundle registry image lint docs clients conformance api page reference examples record fuzz overload soak
+.PHONY: help demo test install bundle registry image lint docs clients conformance api page reference report examples record fuzz overload soak
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,10 @@ page: ## drive the page in Chromium, and leave screenshots of it in target/page
 reference: ## hold measures and statistics against jiwer, anls_star, SciPy, statsmodels and others: make reference [SEED=7]
 	cargo build --example reference
 	SEED=$(or $(SEED),1) tests/reference/run.sh
+
+report: ## write a report about a run that never was into target/report, and look at it in a Chromium, with axe
+	cargo build --example report
+	tests/report/run.sh
 
 record: ## put the questions of tests/wires/exchanges to a vendor, with your key: make record KIND=anthropic [BASE_URL=…]
 	cargo run --package vision-providers --example record --features testkit -- $(KIND) $(BASE_URL)

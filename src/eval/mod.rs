@@ -11,6 +11,7 @@ pub mod judge;
 pub mod manifest;
 pub mod measured;
 pub mod record;
+pub mod report;
 pub mod results;
 pub mod summary;
 

@@ -44,11 +44,25 @@ pub fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
         lines.push((found.map_or(usize::MAX, |(place, _)| place), line));
     }
     lines.sort_by_key(|(place, _)| *place);
-    let folder = results.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
-    let permissions = std::fs::metadata(results).map_err(wrong)?.permissions();
-    file.as_file().set_permissions(permissions).map_err(wrong)?;
     let text = lines.iter().map(|(_, line)| line.to_string() + "\n").collect::<String>();
+    replace(results, &text)
+}
+
+/// Writes a file of a run in one step: a reader finds the old one or the new one.
+///
+/// # Errors
+/// `INTERNAL` when the disk does not take it.
+pub fn replace(path: &Path, text: &str) -> Result<()> {
+    let wrong = |error: std::io::Error| Failure::new(Code::Internal, format!("writing {}: {error}", path.display()));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // Temporary files are their owner's alone; this one is as any other that the command writes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(wrong)?;
+    if let Ok(there) = std::fs::metadata(path) {
+        file.as_file().set_permissions(there.permissions()).map_err(wrong)?;
+    }
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_data()).map_err(wrong)?;
-    file.persist(results).map(drop).map_err(|error| wrong(error.error))
+    file.persist(path).map(drop).map_err(|error| wrong(error.error))
 }

@@ -41,7 +41,7 @@ pub enum Range {
 /// - Student's with the standard error that is robust to clusters, and one degree of freedom less than there are
 ///   clusters.
 ///
-/// Where fewer than five clusters differ from the mean that most of them have, their variance says too little, and it
+/// Where fewer than five clusters differ from the mean that more than half of them have, their variance says too little, and it
 /// is Wilson's interval ([`wilson::clustered`]) between the least and the greatest score that is possible or was met,
 /// which supposes the greatest variance there can be. So no interval is without width.
 #[must_use]

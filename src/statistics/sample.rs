@@ -108,12 +108,15 @@ impl Sample {
         self.size().powi(2) / self.clusters.iter().map(|cluster| cluster.size.powi(2)).sum::<f64>()
     }
 
-    /// How many clusters differ from what most of them have.
+    /// How many clusters differ from what more than half of them have; all of them, where there is no such thing.
     pub(super) fn deviating_clusters(&self) -> usize {
         let mut means: Vec<f64> = self.clusters.iter().map(|cluster| cluster.sum / cluster.size).collect();
         means.sort_by(f64::total_cmp);
         let most = means.chunk_by(|one, other| (one - other).abs() < 1e-12).map(<[f64]>::len).max();
-        means.len() - most.unwrap_or_default()
+        match most {
+            Some(most) if 2 * most > means.len() => means.len() - most,
+            _ => means.len(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::eval::judge::{self, Verdicts};
 use crate::eval::manifest::{Judging, Manifest};
 use crate::eval::measured::measure;
 use crate::eval::record::Record;
+use crate::eval::report::{self, Album};
 use crate::eval::summary::{Method, Summary, summarise};
 use crate::eval::{Protocol, asking, results};
 use crate::failure::{Code, Failure, Result};
@@ -254,8 +255,9 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     manifest.stopped = stopped.as_ref().map(crate::bulk::Stopped::told);
     manifest.not_asked = tally.left;
     manifest.judge.clone_from(&plan.judge);
+    let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), &plan.dataset.items).await;
     let (json, conditions) = (plan.args.json, (plan.args.fail_under.clone(), plan.args.max_regression.clone()));
-    let writing = spawn_blocking(move || written(&plan, &manifest)).await.map_err(|_| broken()).flatten();
+    let writing = spawn_blocking(move || written(&plan, &manifest, &album)).await.map_err(|_| broken()).flatten();
     let summary = writing?;
     let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
     if json {
@@ -324,7 +326,7 @@ async fn asked(
 }
 
 /// Measures everything, and writes what it comes to.
-fn written(plan: &Plan, manifest: &Manifest) -> Result<Summary> {
+fn written(plan: &Plan, manifest: &Manifest, album: &Album) -> Result<Summary> {
     let out = &plan.args.out;
     let verdicts = match &plan.judge {
         None => Verdicts::default(),
@@ -342,7 +344,8 @@ fn written(plan: &Plan, manifest: &Manifest) -> Result<Summary> {
     let method = Method { baseline: plan.baseline, resampling };
     let summary = summarise(&asked, models, before.as_deref(), method);
     results::rewrite(&out.join(RESULTS), &asked)?;
-    let _ = manifest;
+    results::replace(&out.join("report.html"), &report::html(manifest, &summary, &asked, album)?)?;
+    results::replace(&out.join("summary.csv"), &report::csv(&summary)?)?;
     Ok(summary)
 }
 

@@ -1,0 +1,170 @@
+//! What was run: everything that somebody needs who wants to believe the figures, or to run it again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::figures::{self, NONE};
+use super::shown::{self, Shown, line, listed};
+use crate::eval::manifest::{AskedModel, Manifest};
+use crate::eval::measured::{Asked, Measure, decisive};
+use crate::eval::summary::Summary;
+
+/// Characters of a prompt.
+const LONGEST_PROMPT: usize = 8000;
+
+/// The circumstances of a run.
+pub(super) struct Circumstances {
+    pub(super) title: String,
+    pub(super) facts: Vec<Fact>,
+    pub(super) models: Vec<Model>,
+    pub(super) prompts: Vec<Prompt>,
+    /// Why not everything was asked.
+    pub(super) stopped: Option<String>,
+    pub(super) judge: Option<Prompt>,
+    /// How the score of a question comes about.
+    pub(super) score: String,
+}
+
+/// A name and what it is.
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) text: String,
+}
+
+/// A model as it was asked for, and who it turned out to be.
+pub(super) struct Model {
+    pub(super) name: String,
+    pub(super) resolved: String,
+    pub(super) answered_by: String,
+    pub(super) input: String,
+    pub(super) output: String,
+    pub(super) source: String,
+}
+
+/// Words that were said to every model.
+pub(super) struct Prompt {
+    pub(super) name: String,
+    pub(super) text: Shown,
+}
+
+impl Circumstances {
+    /// The circumstances of a run.
+    pub(super) fn of(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Self {
+        let file = manifest.dataset.rsplit(['/', '\\']).next().unwrap_or_default();
+        let standing = Prompt { name: "Said to every model first".into(), text: prompt(manifest.standing) };
+        let prompts = manifest.prompts.iter();
+        let prompts = prompts.map(|(task, text)| Prompt { name: format!("Task {}", line(task)), text: prompt(text) });
+        Self {
+            title: line(file),
+            facts: facts(manifest, summary, asked),
+            models: manifest.models.iter().enumerate().map(|(place, it)| model(it, summary, place)).collect(),
+            prompts: [standing].into_iter().chain(prompts).collect(),
+            stopped: stopped(manifest),
+            judge: manifest
+                .judge
+                .as_ref()
+                .map(|judge| Prompt { name: line(&judge.model), text: prompt(&judge.prompt) }),
+            score: score(summary, asked),
+        }
+    }
+}
+
+fn prompt(text: &str) -> Shown {
+    shown::text(text, LONGEST_PROMPT)
+}
+
+fn stopped(manifest: &Manifest) -> Option<String> {
+    let missing = figures::counted(manifest.not_asked, "call is missing", "calls are missing");
+    match &manifest.stopped {
+        Some(why) => Some(format!("The run did not come to its end: {}. {missing}.", line(why).trim_end_matches('.'))),
+        None if manifest.not_asked > 0 => Some(format!("Not everything was asked: {missing}.")),
+        None => None,
+    }
+}
+
+fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fact> {
+    let fact = |name, text| Fact { name, text };
+    let set = format!(
+        "{}, {} about {} (digest {})",
+        line(&manifest.dataset),
+        figures::counted(summary.items, "question", "questions"),
+        figures::counted(summary.clusters, "picture or set of pictures", "different pictures or sets of them"),
+        line(&manifest.dataset_digest)
+    );
+    let scored = figures::counted(summary.scored, "question has", "questions have");
+    let common = figures::counted(summary.common, "question", "questions");
+    vec![
+        fact("Date", format!("{} (UTC)", line(&manifest.date))),
+        fact("Program", format!("visiongate {}", manifest.version)),
+        fact("Set", set),
+        fact("Truth", format!("{scored} a score; the ranking is made of {common} that every model has a score for")),
+        fact("Repeats", format!("each question {}", figures::counted(manifest.repeats as usize, "time", "times"))),
+        fact("Order", format!("questions shuffled, models in turn; seed {}", manifest.seed)),
+        fact("Temperature", format!("{} where a model takes one", manifest.temperature)),
+        fact("Longest answer", format!("{} tokens", figures::sum(u64::from(manifest.max_output_tokens)))),
+        fact("Cache", cache(manifest.cache).to_owned()),
+        fact("Pictures", preparation(asked)),
+    ]
+}
+
+fn cache(mode: &'static str) -> &'static str {
+    match mode {
+        "bypass" => "not used: every call was made anew",
+        "refresh" => "written, not read: every call was made anew",
+        _ => "used: what was remembered has no latency here, and cost nothing again",
+    }
+}
+
+/// Whether all models saw the same.
+fn preparation(asked: &[Asked<'_>]) -> String {
+    let (mut known, mut same) = (0, 0);
+    for asked in asked {
+        let sent = asked.calls.iter().flatten().map(|call| &call.record.sent).filter(|sent| !sent.is_empty());
+        let kinds: BTreeSet<&Vec<String>> = sent.collect();
+        known += usize::from(!kinds.is_empty());
+        same += usize::from(kinds.len() == 1);
+    }
+    let fitted = "made upright, freed of metadata and fitted to the limits of each model";
+    match (known, same) {
+        (0, _) => format!("{fitted}; what was sent is not known"),
+        (known, same) if known == same => format!("{fitted}; every model was sent the same size and bytes"),
+        (_, 0) => format!("{fitted}, so that models were sent different ones: each stands beside its answers"),
+        (known, same) => format!(
+            "{fitted}; all models were sent the same size and bytes for {} of {} questions, and what each was sent stands \
+             beside its answers",
+            figures::count(same),
+            figures::count(known)
+        ),
+    }
+}
+
+fn model(asked: &AskedModel, summary: &Summary, place: usize) -> Model {
+    let answered_by = summary.models.get(place).map(|model| &model.answered_by);
+    let answered_by: Vec<String> = answered_by.into_iter().flatten().map(|name| line(name)).collect();
+    let price = |price: Option<f64>| price.map_or_else(|| NONE.to_owned(), |price| format!("${price}"));
+    Model {
+        name: line(&asked.name),
+        resolved: line(&asked.resolved),
+        answered_by: if answered_by.is_empty() { NONE.to_owned() } else { listed(&answered_by) },
+        input: price(asked.price.map(|(input, _)| input)),
+        output: price(asked.price.map(|(_, output)| output)),
+        source: if asked.source.is_empty() { NONE.to_owned() } else { line(&asked.source) },
+    }
+}
+
+/// The measures that decide, with how many questions each decides about.
+fn score(summary: &Summary, asked: &[Asked<'_>]) -> String {
+    let is_judged = summary.models.iter().any(|model| model.figures.contains_key(&Measure::Judged));
+    let mut deciding: BTreeMap<Measure, usize> = BTreeMap::new();
+    for measure in asked.iter().filter_map(|asked| decisive(asked.item, is_judged)) {
+        *deciding.entry(measure).or_default() += 1;
+    }
+    let is_rate = |measure: &Measure| {
+        let mut figures = summary.models.iter().filter_map(|model| model.figures.get(measure));
+        figures.any(|figure| figure.is_lower_better)
+    };
+    let one = |(measure, items): (&Measure, &usize)| {
+        let name = if is_rate(measure) { format!("1 − {}", measure.name()) } else { measure.name().to_owned() };
+        format!("{name} ({})", figures::counted(*items, "question", "questions"))
+    };
+    listed(&deciding.iter().map(one).collect::<Vec<_>>())
+}
