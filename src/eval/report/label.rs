@@ -3,7 +3,7 @@
 use super::plot::{BOTTOM, LEFT, RIGHT, TOP};
 
 /// About how wide a letter of a name is, and how high.
-const LETTER: f64 = 7.2;
+const LETTER: f64 = 8.2;
 const LINE: f64 = 15.0;
 /// Letters of a name.
 const LONGEST: usize = 28;
