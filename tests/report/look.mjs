@@ -106,6 +106,15 @@ await check("filters show what they say", async () => {
   assert.equal(await page.locator("#items > details[open]").count(), 0);
 });
 
+await check("every question has its picture", async () => {
+  const page = await opened("demo");
+  await page.click("#unfold");
+  const item = page.locator("#items > details").nth(40);
+  await item.scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => [...document.querySelectorAll("#items > details")][40].querySelector("img").naturalWidth > 100);
+  assert.equal(await page.locator("#items > details:not(:has(img))").count(), 0);
+});
+
 await check("tables are sorted by a column, by keyboard too", async () => {
   const page = await opened("demo");
   const prices = () => page.locator("table.board tbody tr td:last-child").evaluateAll((cells) => cells.map((cell) => Number(cell.dataset.key)));

@@ -95,7 +95,8 @@ fn bare(dataset: &Dataset) -> visiongate::failure::Result<String> {
     }
     let asked: Vec<Asked<'_>> = measure(&dataset, &names, records, &|_, _| None, false);
     let method = Method { baseline: 0, resampling: Resampling { resamples: 100, seed: 1 } };
-    let manifest = Manifest { judge: None, stopped: None, not_asked: 0, ..manifest(&dataset) };
+    let mut manifest = Manifest { judge: None, stopped: None, not_asked: 0, ..manifest(&dataset) };
+    manifest.models.retain(|model| model.name == names[0]);
     html(&manifest, &summarise(&asked, &names, None, method), &asked, &Album::default())
 }
 

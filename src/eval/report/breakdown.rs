@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use super::figures::{self, NONE};
 use super::leaderboard::{Cell, order, share};
 use super::shown::line;
+use crate::eval::measured::Measure;
 use crate::eval::summary::{ModelSummary, Summary};
+use crate::score::Better;
 use crate::statistics::groups::SIGNIFICANCE;
 use crate::statistics::paired::Difference;
 
@@ -15,7 +17,9 @@ pub(super) struct Breakdown {
     pub(super) slices: Vec<Slice>,
     pub(super) failures: Vec<Failures>,
     pub(super) agreement: Vec<Agreement>,
-    pub(super) changes: Vec<Change>,
+    /// Measures that were taken then and now.
+    pub(super) measures: Vec<&'static str>,
+    pub(super) changes: Vec<Changes>,
 }
 
 /// Questions with one tag.
@@ -43,14 +47,19 @@ pub(super) struct Shade {
     pub(super) depth: u8,
 }
 
-/// A figure of one model then and now.
-pub(super) struct Change {
+/// One model then and now.
+pub(super) struct Changes {
     pub(super) model: String,
-    pub(super) measure: &'static str,
+    pub(super) items: String,
+    /// By measure, the score first.
+    pub(super) figures: Vec<Option<Change>>,
+}
+
+/// A figure then and now.
+pub(super) struct Change {
     pub(super) difference: String,
     pub(super) range: String,
     pub(super) chance: String,
-    pub(super) items: String,
     pub(super) class: &'static str,
 }
 
@@ -75,12 +84,16 @@ impl Breakdown {
             model: summary.models.get(*one).map(|model| line(&model.name)).unwrap_or_default(),
             shares: order.iter().map(|other| shade(summary, *one, *other)).collect(),
         };
+        let measures: BTreeSet<Measure> =
+            summary.earlier.iter().flatten().flat_map(|earlier| earlier.figures.keys().copied()).collect();
+        let measures: Vec<Measure> = measures.into_iter().collect();
         Self {
             models: models.iter().map(|model| line(&model.name)).collect(),
             slices: summary.slices.iter().map(slice).collect(),
             failures: codes.into_iter().map(failures).collect(),
             agreement: if order.len() > 1 { order.iter().map(row).collect() } else { Vec::new() },
-            changes: order.iter().flat_map(|place| changes(summary, *place)).collect(),
+            changes: order.iter().filter_map(|place| changes(summary, *place, &measures)).collect(),
+            measures: measures.iter().map(|measure| measure.name()).collect(),
         }
     }
 }
@@ -92,25 +105,34 @@ fn shade(summary: &Summary, one: usize, other: usize) -> Shade {
     Shade { text: share.map_or_else(|| NONE.to_owned(), figures::percent), depth }
 }
 
-fn changes(summary: &Summary, place: usize) -> Vec<Change> {
-    let Some(model) = summary.models.get(place) else { return Vec::new() };
-    let Some(earlier) = summary.earlier.get(place).and_then(Option::as_ref) else { return Vec::new() };
-    let change = |measure: &'static str, difference: &Difference, is_lower_better: bool| Change {
+fn changes(summary: &Summary, place: usize, measures: &[Measure]) -> Option<Changes> {
+    let model = summary.models.get(place)?;
+    let earlier = summary.earlier.get(place)?.as_ref()?;
+    let is_lower_better = |measure| model.figures.get(measure).is_some_and(|figure| figure.is_lower_better);
+    let score = earlier.score.as_ref().map(|difference| change(difference, Better::Higher));
+    let figures = measures.iter().map(|measure| {
+        let better = if is_lower_better(measure) { Better::Lower } else { Better::Higher };
+        earlier.figures.get(measure).map(|difference| change(difference, better))
+    });
+    let items = earlier.score.iter().chain(earlier.figures.values()).map(|difference| difference.items).max()?;
+    Some(Changes {
         model: line(&model.name),
-        measure,
+        items: figures::count(items),
+        figures: [score].into_iter().chain(figures).collect(),
+    })
+}
+
+fn change(difference: &Difference, better: Better) -> Change {
+    let is_up = difference.mean > 0.0;
+    Change {
         difference: figures::points(difference.mean),
         range: figures::range(difference),
         chance: figures::chance(difference.probability),
-        items: figures::count(difference.items),
-        class: match (difference.probability < SIGNIFICANCE, (difference.mean > 0.0) != is_lower_better) {
-            (false, _) => "open",
-            (true, true) => "good",
-            (true, false) => "bad",
+        class: match better {
+            _ if difference.probability >= SIGNIFICANCE => "open",
+            Better::Higher if is_up => "good",
+            Better::Lower if !is_up => "good",
+            _ => "bad",
         },
-    };
-    let is_lower_better = |measure| model.figures.get(measure).is_some_and(|figure| figure.is_lower_better);
-    let score = earlier.score.iter().map(|difference| change("score", difference, false));
-    let measures = earlier.figures.iter();
-    let measures = measures.map(|(measure, difference)| change(measure.name(), difference, is_lower_better(measure)));
-    score.chain(measures).collect()
+    }
 }

@@ -90,13 +90,19 @@ fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fac
         figures::counted(summary.clusters, "picture or set of pictures", "different pictures or sets of them"),
         line(&manifest.dataset_digest)
     );
-    let scored = figures::counted(summary.scored, "question has", "questions have");
-    let common = figures::counted(summary.common, "question", "questions");
+    let truth = match summary.scored {
+        0 => "no question says what is right".to_owned(),
+        scored => format!(
+            "{} a score; the ranking is made of the {} that every model has a score for",
+            figures::counted(scored, "question has", "questions have"),
+            figures::count(summary.common)
+        ),
+    };
     vec![
         fact("Date", format!("{} (UTC)", line(&manifest.date))),
         fact("Program", format!("visiongate {}", manifest.version)),
         fact("Set", set),
-        fact("Truth", format!("{scored} a score; the ranking is made of {common} that every model has a score for")),
+        fact("Truth", truth),
         fact("Repeats", format!("each question {}", figures::counted(manifest.repeats as usize, "time", "times"))),
         fact("Order", format!("questions shuffled, models in turn; seed {}", manifest.seed)),
         fact("Temperature", format!("{} where a model takes one", manifest.temperature)),

@@ -189,7 +189,11 @@ impl View<'_> {
             .as_ref()
             .map(|verdict| (if verdict.is_right { "right" } else { "wrong" }, shown::text(&verdict.reason, 600)));
         Variant {
-            times: (of > 1).then(|| format!("{times} of {of}")),
+            times: match (times, of) {
+                (_, 1) => None,
+                (1, of) => Some(format!("1 of {of} times")),
+                (times, of) => Some(format!("{times} of {of} times; time and cost are of the first")),
+            },
             text,
             error,
             ending,

@@ -26,6 +26,8 @@ pub(super) struct Leaderboard {
     pub(super) baseline: String,
     pub(super) measures: Vec<&'static str>,
     pub(super) findings: Vec<findings::Finding>,
+    /// Whether any model is compared with the baseline.
+    pub(super) has_versus: bool,
     /// Whether answers were repeated, and anything is known of how steady they are.
     pub(super) has_stability: bool,
     pub(super) pairs: Vec<Pairing>,
@@ -136,6 +138,7 @@ impl Leaderboard {
             baseline: baseline.map(|model| line(&model.name)).unwrap_or_default(),
             measures: measures.iter().map(|measure| measure.name()).collect(),
             findings: findings::of(summary),
+            has_versus: summary.models.iter().any(|model| model.versus.is_some()),
             has_stability: summary.models.iter().any(|model| model.stability.is_some()),
             pairs: summary.ranking.iter().flat_map(|ranking| pairings(summary, ranking)).collect(),
         }

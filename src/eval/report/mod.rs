@@ -9,6 +9,7 @@ mod circumstances;
 mod figures;
 mod findings;
 mod items;
+mod label;
 mod leaderboard;
 mod plot;
 mod scale;

@@ -1,6 +1,7 @@
 //! Quality against money or time as a picture: points with their intervals, names that do not cover each other, and the
 //! line of those that nobody beats in both.
 
+use super::label::{Labels, Mark};
 use super::leaderboard::{Tick, order};
 use super::scale::Scale;
 use super::{figures, leaderboard, shown};
@@ -8,17 +9,12 @@ use crate::eval::summary::{Figure, ModelSummary, Summary};
 
 pub(super) const WIDTH: f64 = 760.0;
 pub(super) const HEIGHT: f64 = 400.0;
-const LEFT: f64 = 56.0;
-const RIGHT: f64 = 744.0;
-const TOP: f64 = 16.0;
-const BOTTOM: f64 = 344.0;
+pub(super) const LEFT: f64 = 56.0;
+pub(super) const RIGHT: f64 = 744.0;
+pub(super) const TOP: f64 = 16.0;
+pub(super) const BOTTOM: f64 = 344.0;
 /// Where figures of nothing stand, for which an axis of decades has no place.
 const NOTHING: f64 = LEFT + 34.0;
-/// About how wide a letter of a name is, and how high.
-const LETTER: f64 = 7.0;
-const LINE: f64 = 15.0;
-/// Letters of a name beside a point.
-const LONGEST_NAME: usize = 28;
 
 /// A picture, and the same as a table.
 pub(super) struct Plot {
@@ -53,18 +49,19 @@ pub(super) struct Point {
     pub(super) interval: String,
 }
 
-/// A model before it has a place.
-struct Spot<'a> {
+/// A model of which enough is known.
+struct Known<'a> {
     model: &'a ModelSummary,
     is_baseline: bool,
     figure: f64,
     score: Figure,
-    x: f64,
-    y: f64,
 }
 
-/// A rectangle that is taken: left, top, right, bottom.
-type Taken = [f64; 4];
+/// Its place.
+struct Spot<'a> {
+    known: Known<'a>,
+    mark: Mark,
+}
 
 /// Quality against dollars for a thousand calls.
 pub(super) fn cost(summary: &Summary) -> Option<Plot> {
@@ -92,24 +89,29 @@ fn plot(summary: &Summary, words: &Words, of: fn(&ModelSummary) -> Option<f64>) 
     let known = |place: usize| {
         let model = summary.models.get(place)?;
         let figure = of(model).filter(|figure| figure.is_finite() && *figure >= 0.0)?;
-        Some(Spot { model, is_baseline: place == summary.baseline, figure, score: model.score?, x: 0.0, y: 0.0 })
+        Some(Known { model, is_baseline: place == summary.baseline, figure, score: model.score? })
     };
-    let mut spots: Vec<Spot<'_>> = order(summary).into_iter().filter_map(known).collect();
-    if spots.is_empty() {
+    let known: Vec<Known<'_>> = order(summary).into_iter().filter_map(known).collect();
+    if known.is_empty() {
         return None;
     }
-    let up = Scale::shares(spots.iter().flat_map(|spot| [spot.score.interval.low, spot.score.interval.high]));
-    let across = Scale::decades(spots.iter().map(|spot| spot.figure).filter(|figure| *figure > 0.0));
-    let has_nothing = spots.iter().any(|spot| spot.figure <= 0.0);
+    let up = Scale::shares(known.iter().flat_map(|known| [known.score.interval.low, known.score.interval.high]));
+    let across = Scale::decades(known.iter().map(|known| known.figure).filter(|figure| *figure > 0.0));
+    let has_nothing = known.iter().any(|known| known.figure <= 0.0);
     let from = if has_nothing { NOTHING + 50.0 } else { LEFT };
     let x = |figure: f64| match &across {
         Some(scale) if figure > 0.0 => from + scale.place(figure) * (RIGHT - from),
         _ => NOTHING,
     };
     let y = |share: f64| BOTTOM - up.place(share) * (BOTTOM - TOP);
-    for spot in &mut spots {
-        (spot.x, spot.y) = (x(spot.figure), y(spot.score.mean));
-    }
+    let spots: Vec<Spot<'_>> = known
+        .into_iter()
+        .map(|known| {
+            let (interval, mean) = (known.score.interval, known.score.mean);
+            let mark = Mark { x: x(known.figure), y: y(mean), top: y(interval.high), bottom: y(interval.low) };
+            Spot { known, mark }
+        })
+        .collect();
     let nothing = has_nothing.then(|| Tick { at: pixels(NOTHING), label: "nothing".into() });
     let figures = across.iter().flat_map(|scale| &scale.ticks);
     let figures = figures.map(|tick| Tick { at: pixels(x(*tick)), label: short((words.figure)(*tick)) });
@@ -123,7 +125,7 @@ fn plot(summary: &Summary, words: &Words, of: fn(&ModelSummary) -> Option<f64>) 
         across: nothing.into_iter().chain(figures).collect(),
         up: up.ticks.iter().map(|tick| Tick { at: pixels(y(*tick)), label: format!("{:.0}", tick * 100.0) }).collect(),
         frontier: frontier(&spots),
-        points: points(&spots, words.figure, &y),
+        points: points(&spots, words.figure),
         missing: shown::listed(&missing),
     })
 }
@@ -139,8 +141,8 @@ fn short(figure: String) -> String {
 
 fn description(spots: &[Spot<'_>], words: &Words) -> String {
     let one = |spot: &Spot<'_>| {
-        let (name, score) = (shown::line(&spot.model.name), figures::percent(spot.score.mean));
-        format!("{name}: {score} at {}", (words.figure)(spot.figure))
+        let (name, score) = (shown::line(&spot.known.model.name), figures::percent(spot.known.score.mean));
+        format!("{name}: {score} at {}", (words.figure)(spot.known.figure))
     };
     spots.iter().map(one).collect::<Vec<_>>().join("; ")
 }
@@ -148,98 +150,40 @@ fn description(spots: &[Spot<'_>], words: &Words) -> String {
 /// Nobody has a better score for less, or for the same.
 fn is_unbeaten(spot: &Spot<'_>, spots: &[Spot<'_>]) -> bool {
     !spots.iter().any(|other| {
-        let is_no_worse = other.score.mean >= spot.score.mean && other.figure <= spot.figure;
-        is_no_worse && (other.score.mean > spot.score.mean || other.figure < spot.figure)
+        let is_no_worse = other.known.score.mean >= spot.known.score.mean && other.known.figure <= spot.known.figure;
+        is_no_worse && (other.known.score.mean > spot.known.score.mean || other.known.figure < spot.known.figure)
     })
 }
 
 fn frontier(spots: &[Spot<'_>]) -> String {
     let mut best: Vec<&Spot<'_>> = spots.iter().filter(|spot| is_unbeaten(spot, spots)).collect();
-    best.sort_by(|one, other| one.x.total_cmp(&other.x));
-    best.iter().map(|spot| format!("{},{}", pixels(spot.x), pixels(spot.y))).collect::<Vec<_>>().join(" ")
+    best.sort_by(|one, other| one.mark.x.total_cmp(&other.mark.x));
+    best.iter().map(|spot| format!("{},{}", pixels(spot.mark.x), pixels(spot.mark.y))).collect::<Vec<_>>().join(" ")
 }
 
-fn points(spots: &[Spot<'_>], figure: fn(f64) -> String, y: &dyn Fn(f64) -> f64) -> Vec<Point> {
-    let mut taken: Vec<Taken> = Vec::new();
-    for spot in spots {
-        taken.push([spot.x - 7.0, spot.y - 7.0, spot.x + 7.0, spot.y + 7.0]);
-        let ends = (y(spot.score.interval.high), y(spot.score.interval.low));
-        // A name that crosses a line is harder to read than one that touches it.
-        taken.push([spot.x - 6.0, ends.0, spot.x + 6.0, ends.1]);
-    }
-    let mut point = |spot: &Spot<'_>| {
-        let name = shown::line(&spot.model.name);
-        let label = shortened(&name);
-        let place = label_place(spot, &label, &taken);
-        taken.push(place.area);
+fn points(spots: &[Spot<'_>], figure: fn(f64) -> String) -> Vec<Point> {
+    let mut labels = Labels::beside(spots.iter().map(|spot| spot.mark));
+    let point = |spot: &Spot<'_>| {
+        let name = shown::line(&spot.known.model.name);
+        let label = labels.place(spot.mark, &name);
         Point {
-            name,
-            label,
-            is_baseline: spot.is_baseline,
+            label: label.text,
+            is_baseline: spot.known.is_baseline,
             is_unbeaten: is_unbeaten(spot, spots),
-            x: pixels(spot.x),
-            y: pixels(spot.y),
-            low: pixels(y(spot.score.interval.low)),
-            high: pixels(y(spot.score.interval.high)),
-            label_x: pixels(place.x),
-            label_y: pixels(place.y),
-            anchor: place.anchor,
-            figure: figure(spot.figure),
-            score: figures::percent(spot.score.mean),
-            interval: figures::interval(spot.score.interval),
+            x: pixels(spot.mark.x),
+            y: pixels(spot.mark.y),
+            low: pixels(spot.mark.bottom),
+            high: pixels(spot.mark.top),
+            label_x: pixels(label.x),
+            label_y: pixels(label.y),
+            anchor: label.anchor,
+            figure: figure(spot.known.figure),
+            score: figures::percent(spot.known.score.mean),
+            interval: figures::interval(spot.known.score.interval),
+            name,
         }
     };
-    spots.iter().map(&mut point).collect()
-}
-
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    let head: String = name.chars().take(LONGEST_NAME - 1).collect();
-    format!("{head}…")
-}
-
-/// Where a name can stand.
-struct LabelPlace {
-    x: f64,
-    y: f64,
-    anchor: &'static str,
-    area: Taken,
-}
-
-/// The place beside a point that covers least of what is there already.
-fn label_place(spot: &Spot<'_>, label: &str, taken: &[Taken]) -> LabelPlace {
-    let width = f64::from(u32::try_from(label.chars().count()).unwrap_or(u32::MAX)) * LETTER;
-    let place = |anchor: &'static str, down: f64| {
-        let (x, left) = match anchor {
-            "start" => (spot.x + 10.0, spot.x + 10.0),
-            "end" => (spot.x - 10.0, spot.x - 10.0 - width),
-            _ => (spot.x, spot.x - width / 2.0),
-        };
-        let middle = spot.y + down;
-        let area = [left, middle - LINE / 2.0, left + width, middle + LINE / 2.0];
-        LabelPlace { x, y: middle + 4.0, anchor, area }
-    };
-    let beside = [0.0, -14.0, 14.0, -28.0, 28.0, -42.0, 42.0].into_iter();
-    let beside = beside.flat_map(|down| ["start", "end"].map(|anchor| place(anchor, down)));
-    let places = beside.chain([-18.0, 18.0, -34.0, 34.0].map(|down| place("middle", down)));
-    let badness = |place: &LabelPlace| {
-        let [left, top, right, bottom] = place.area;
-        let outside = (LEFT - left).max(0.0) + (right - RIGHT - 12.0).max(0.0);
-        let outside = outside + (TOP - top).max(0.0) + (bottom - BOTTOM).max(0.0);
-        let covered: f64 = taken.iter().map(|taken| overlap(place.area, *taken)).sum();
-        let away = (place.y - spot.y).abs();
-        covered + outside * 40.0 + away * 0.5 + if place.anchor == "end" { 1.0 } else { 0.0 }
-    };
-    let best = places.map(|place| (badness(&place), place)).min_by(|one, other| one.0.total_cmp(&other.0));
-    best.map_or_else(|| place("start", 0.0), |(_, place)| place)
-}
-
-fn overlap(one: Taken, other: Taken) -> f64 {
-    let width = one[2].min(other[2]) - one[0].max(other[0]);
-    let height = one[3].min(other[3]) - one[1].max(other[1]);
-    width.max(0.0) * height.max(0.0)
+    spots.iter().map(point).collect()
 }
 
 fn pixels(place: f64) -> String {

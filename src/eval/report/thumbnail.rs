@@ -150,3 +150,63 @@ fn card(side: u32) -> ModelCard {
         source: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::gateway::Ask;
+    use crate::intake::fetch::Networks;
+    use crate::intake::spelling::Machine;
+    use crate::intake::uploads::{self, Uploads};
+    use crate::intake::{Door, Settings};
+    use crate::score::Truth;
+
+    fn intake() -> Intake {
+        let settings = Settings {
+            max_bytes: 2_000_000,
+            max_pixels: 4_000_000,
+            networks: Networks::PublicOnly,
+            stdio_roots: Vec::new(),
+            http_roots: Vec::new(),
+            machine: Machine::default(),
+            clipboard: false,
+            latest: Vec::new(),
+            threads: 1,
+        };
+        Intake::new(settings, Arc::new(Uploads::new(uploads::Settings { capacity: 1, ttl: LONGEST })))
+    }
+
+    fn item(id: &str, images: &[String], region: Option<Region>) -> Item {
+        Item {
+            id: id.to_owned(),
+            ask: Ask { images: images.to_vec().into(), region, ..Ask::default() },
+            truth: Truth::default(),
+            expected: serde_json::Value::Null,
+            tags: Vec::new(),
+            yardsticks: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn pictures_are_small_and_upright_and_those_that_cannot_be_had_are_left_out() {
+        let example = |name: &str| {
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).to_string_lossy().into_owned()
+        };
+        let photo = example("photo-rotated.jpg");
+        let region = Region::new([0.0, 0.0, 0.5, 1.0]).expect("a region");
+        let items = [
+            item("photo", &[photo.clone(), example("nothing.png"), "https://example.org/a.png".into()], None),
+            item("again", &[photo.clone(), example("README.md")], None),
+            item("part", &[photo], Some(region)),
+        ];
+        let album = Album::of(&intake(), &Asker::local(Door::CommandLine), &items).await;
+        let sizes = |id: &str| album.pictures(id).iter().map(|it| (it.width, it.height)).collect::<Vec<_>>();
+        assert_eq!((sizes("photo"), sizes("again")), (vec![(640, 480)], vec![(640, 480)]));
+        assert_eq!(sizes("part"), vec![(427, 640)], "a part of it, as it was asked about");
+        assert!(album.pictures("photo").iter().all(|it| it.uri.starts_with("data:image/jpeg;base64,/9j/")));
+        assert!(album.pictures("else").is_empty() && !album.is_cut);
+    }
+}
