@@ -52,7 +52,7 @@ fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol) -> Job {
         cache: Some(protocol.cache),
         ..item.ask.clone()
     };
-    ask.sampling.temperature = Some(protocol.temperature);
+    ask.sampling.temperature = protocol.temperature;
     ask.sampling.max_output_tokens = protocol.max_output_tokens;
     let head = [
         ("item", json!(item.id)),
@@ -118,7 +118,14 @@ mod tests {
 
     fn protocol(models: &[&str]) -> Protocol {
         let models = models.iter().map(|&model| model.to_owned()).collect();
-        Protocol { models, repeats: 2, seed: 3, temperature: 0.0, max_output_tokens: None, cache: CacheMode::Bypass }
+        Protocol {
+            models,
+            repeats: 2,
+            seed: 3,
+            temperature: Some(0.0),
+            max_output_tokens: None,
+            cache: CacheMode::Bypass,
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Manifest {
     pub prompts: Vec<(String, String)>,
     pub repeats: u32,
     pub seed: u64,
-    pub temperature: f64,
+    pub temperature: Option<f64>,
     pub max_output_tokens: u32,
     pub cache: &'static str,
     /// Why not everything was asked, where that is so, and how many calls are missing.

@@ -26,8 +26,8 @@ pub struct Protocol {
     pub repeats: u32,
     /// Of the order of the questions, and of everything that is drawn at random.
     pub seed: u64,
-    /// Sent to those who take one.
-    pub temperature: f64,
+    /// Sent to those who take one; left to the models when absent.
+    pub temperature: Option<f64>,
     pub max_output_tokens: Option<u32>,
     pub cache: CacheMode,
 }

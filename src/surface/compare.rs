@@ -1,17 +1,34 @@
 //! The command that asks several models the same and shows their answers side by side.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::slice;
 
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 use vision_providers::price::MicroUsd;
+use vision_providers::request::CacheMode;
 
-use crate::compare::{Comparing, Following, compare};
-use crate::failure::{Code, Failure};
+use crate::compare::{Comparing, Comparison, Following, compare};
+use crate::eval::dataset::{Dataset, Item};
+use crate::eval::manifest::Manifest;
+use crate::eval::measured::measure;
+use crate::eval::record::Record;
+use crate::eval::report::{self, Album};
+use crate::eval::summary::{Method, summarise};
+use crate::eval::{Protocol, results};
+use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
-use crate::surface::batch::dollars;
+use crate::score::{Metric, Settings, Truth, Yardstick};
+use crate::statistics::bootstrap::Resampling;
+use crate::surface::batch::{dollars, told};
 use crate::surface::calls;
 use crate::surface::cli::{print, print_json};
 use crate::surface::question::{AskedArgs, ImageArgs, show_failure};
+
+/// Characters of an image's name in the title of a report.
+const LONGEST_NAME: usize = 200;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,6 +45,9 @@ pub(super) struct Args {
     max_cost: Option<MicroUsd>,
     #[command(flatten)]
     asked: AskedArgs,
+    /// Write the report of the comparison, one file that needs no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub(super) json: bool,
@@ -58,6 +78,12 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
         }
     };
     let shown = calls::compared(&comparison);
+    if let Some(file) = args.html
+        && let Err(failure) = report(gateway, &comparing, &comparison, &file).await
+    {
+        show_failure(&failure, json);
+        return ExitCode::FAILURE;
+    }
     if json {
         print_json(&shown.answer);
     } else {
@@ -68,4 +94,56 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Writes a comparison as the report of a set with one question.
+async fn report(gateway: &Gateway, comparing: &Comparing, comparison: &Comparison, file: &Path) -> Result<()> {
+    let item = item(comparing)?;
+    let protocol = Protocol {
+        models: comparing.models.clone(),
+        repeats: 1,
+        seed: 1,
+        temperature: comparing.ask.sampling.temperature,
+        max_output_tokens: comparing.ask.sampling.max_output_tokens,
+        cache: comparing.ask.cache.unwrap_or(CacheMode::Bypass),
+    };
+    let records = comparison.answers.iter().filter_map(|answered| {
+        let mut line = told(&answered.outcome);
+        line.extend(
+            [("item", json!(item.id)), ("model_asked", json!(answered.model)), ("repeat", json!(0))]
+                .map(|(name, value)| (name.to_owned(), value)),
+        );
+        Record::read(&Value::Object(line))
+    });
+    let records: Vec<Record> = records.collect();
+    let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), slice::from_ref(&item)).await;
+    let dataset = Dataset { path: item.id.clone().into(), digest: String::new(), items: vec![item] };
+    let manifest = Manifest::of(gateway, &dataset, &protocol);
+    let file = file.to_owned();
+    let writing = spawn_blocking(move || {
+        let asked = measure(&dataset, &protocol.models, records, &|_, _| None, false);
+        let method = Method { baseline: 0, resampling: Resampling::default() };
+        let summary = summarise(&asked, &protocol.models, None, method);
+        results::replace(&file, &report::html(&manifest, &summary, &asked, &album)?)
+    });
+    writing.await.map_err(|_| Failure::new(Code::Internal, "writing the report met a fault of the program")).flatten()
+}
+
+/// The question of a comparison, and how answers to it are measured where the right one is known.
+fn item(comparing: &Comparing) -> Result<Item> {
+    let expected = comparing.expected.as_deref();
+    let data = expected.and_then(|text| serde_json::from_str::<Value>(text).ok()).filter(Value::is_object);
+    let metric = if data.is_some() { Metric::FieldAccuracy } else { Metric::Similarity };
+    let texts = expected.map(str::to_owned).into_iter().collect();
+    let truth = Truth { texts, data, schema: None };
+    let yardstick = expected.map(|_| Yardstick::new(metric, &truth, Settings::default())).transpose()?;
+    let named = comparing.ask.images.first().map_or("comparison", String::as_str);
+    Ok(Item {
+        id: named.chars().take(LONGEST_NAME).collect(),
+        ask: comparing.ask.clone(),
+        expected: expected.map_or(Value::Null, |text| json!(text)),
+        tags: Vec::new(),
+        yardsticks: yardstick.into_iter().collect(),
+        truth,
+    })
 }

@@ -199,7 +199,7 @@ fn manifest(dataset: &Dataset) -> Manifest {
         prompts: vec![("ocr".to_owned(), "Transcribe all text in the image exactly as written.".to_owned())],
         repeats: 2,
         seed: 7,
-        temperature: 0.0,
+        temperature: Some(0.0),
         max_output_tokens: 1024,
         cache: "bypass",
         stopped: Some("the most that it may cost was reached".to_owned()),

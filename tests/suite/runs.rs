@@ -315,6 +315,10 @@ async fn models_of_known_accuracy_are_put_in_their_order_and_conditions_hold() {
         let summary: Value = serde_json::from_str(&out).expect(&err);
         assert_eq!(code, Some(0), "{err}");
         assert_eq!((&summary["order"][2], &summary["order"][3]), (&json!("a/p50"), &json!("a/p20")), "{summary}");
+        let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
+        assert!(report.contains("not distinguishable") && report.contains("a/p90-b"));
+        let table = std::fs::read_to_string(stage.path("run/summary.csv")).expect("a table");
+        assert_eq!(table.lines().count(), 5, "{table}");
         let groups = summary["not_distinguishable"].as_array().expect("groups");
         assert_eq!(groups[0].as_array().map(Vec::len), Some(2), "the two equal ones: {groups:?}");
         for (place, truth) in [(0, 0.5), (1, 0.9), (2, 0.9), (3, 0.2)] {
@@ -389,7 +393,12 @@ async fn a_comparison_shows_two_answers_and_one_error_and_is_done() {
         assert_eq!(value["answers"][1]["text"], "TOTAL 25.47");
         assert_eq!(value["answers"][2]["error"]["code"], "INVALID_INPUT", "{value}");
         assert_eq!(value["agreement"]["pairs"][0]["differences"], json!([{"texts": ["25.41", "25.47"]}]));
-        let (code, out, _) = stage.run(&args).await;
+        let (code, out, _) = stage.run(&[&args[..], &["--html", "seen.html"]].concat()).await;
+        let html = std::fs::read_to_string(stage.path("seen.html")).expect("a report");
+        assert!(
+            html.contains("<ins>25.47</ins>") && html.contains("INVALID_INPUT") && html.contains("data:image/jpeg"),
+            "{html}"
+        );
         assert!(code == Some(0) && out.contains("a/one / a/two: `25.41` / `25.47`"), "{out}");
         let calls = stage.upstream.calls();
         let priced = ["compare", &receipt, "--models", "a/m,a/m2", "-p", "Total?", "--max-cost", "0.001"];

@@ -105,7 +105,10 @@ fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fac
         fact("Truth", truth),
         fact("Repeats", format!("each question {}", figures::counted(manifest.repeats as usize, "time", "times"))),
         fact("Order", format!("questions shuffled, models in turn; seed {}", manifest.seed)),
-        fact("Temperature", format!("{} where a model takes one", manifest.temperature)),
+        fact(
+            "Temperature",
+            manifest.temperature.map_or("left to the models".into(), |it| format!("{it} where a model takes one")),
+        ),
         fact("Longest answer", format!("{} tokens", figures::sum(u64::from(manifest.max_output_tokens)))),
         fact("Cache", cache(manifest.cache).to_owned()),
         fact("Pictures", preparation(asked)),

@@ -62,6 +62,8 @@ impl Own {
 #[template(path = "report.html")]
 struct Page {
     policy: String,
+    /// Of one question, its answers are what is looked for.
+    is_single: bool,
     style: Own,
     script: Own,
     run: Circumstances,
@@ -88,6 +90,7 @@ pub fn html(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>], album: 
     );
     let page = Page {
         policy,
+        is_single: asked.len() == 1,
         style: STYLE,
         script: SCRIPT,
         run: Circumstances::of(manifest, summary, asked),

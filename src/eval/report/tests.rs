@@ -66,7 +66,7 @@ fn manifest(models: &[String]) -> Manifest {
         prompts: vec![("ocr".into(), "Read it.".into())],
         repeats: 1,
         seed: 42,
-        temperature: 0.0,
+        temperature: Some(0.0),
         max_output_tokens: 512,
         cache: "bypass",
         stopped: Some("the sum was spent".into()),

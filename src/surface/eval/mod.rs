@@ -176,7 +176,7 @@ fn plan(args: Args) -> Result<Plan> {
         models,
         repeats: args.repeats,
         seed: args.seed,
-        temperature: args.temperature,
+        temperature: Some(args.temperature),
         max_output_tokens: args.max_tokens,
         cache: match args.cache {
             CacheArg::Use => CacheMode::Use,
