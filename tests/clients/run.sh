@@ -38,19 +38,7 @@ from_pypi "python-2-$PYTHON_2" "mcp==$PYTHON_2"
 
 # ---- checking -----------------------------------------------------------------------------------------------------
 
-runs=$installed/runs
-rm -rf "$runs"
-mkdir -p "$runs"
-
-# Every background job is a process group of its own, so that an interrupted run leaves nothing behind.
-set -m
-jobs=""
-stop() {
-    local job
-    for job in $jobs; do kill -- "-$job" 2>/dev/null || true; done
-}
-trap stop EXIT
-trap 'exit 1' INT TERM
+. "$root/scripts/background.sh"
 
 # Writes the configuration of one client's servers. Its provider `chat` is the model of model.py, and `slow` is Tesseract after a pause that is long enough
 # for two signs of progress; while it lives, it makes the file slow.alive again and again.
