@@ -147,15 +147,29 @@ impl Measured {
         members
     }
 
-    /// Where an answer differs from the truth that it is nearest to.
+    /// Where an answer differs from the truth that it is nearest to. Of so many characters on, which nobody is shown, texts
+    /// are the same or not.
     #[must_use]
-    pub fn differences(&self, item: &Item) -> Vec<Run> {
+    pub fn differences(&self, item: &Item, most: usize) -> Vec<Run> {
         let Outcome::Said { text: said, .. } = &self.record.outcome else { return Vec::new() };
         let data = item.truth.data.as_ref().map(Value::to_string);
         let truths = item.truth.texts.iter().map(String::as_str).chain(data.as_deref());
         let nearest = truths.max_by(|a, b| text::similarity(a, said).total_cmp(&text::similarity(b, said)));
-        nearest.map(|truth| differences(truth, said)).unwrap_or_default()
+        let Some(truth) = nearest else { return Vec::new() };
+        let ((truth, truth_rest), (said, said_rest)) = (split(truth, most), split(said, most));
+        let mut runs = differences(truth, said);
+        if truth_rest == said_rest {
+            runs.push(Run::Equal(said_rest.to_owned()));
+        } else {
+            runs.extend([Run::Deleted(truth_rest.to_owned()), Run::Inserted(said_rest.to_owned())]);
+        }
+        runs
     }
+}
+
+/// A text before and behind so many characters.
+fn split(text: &str, most: usize) -> (&str, &str) {
+    text.split_at(text.char_indices().nth(most).map_or(text.len(), |(end, _)| end))
 }
 
 /// How much two answers to the same question agree, from 0 to 1: data by its fields, texts by the edits between them.

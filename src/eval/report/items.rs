@@ -165,7 +165,7 @@ impl View<'_> {
     fn variant(&self, item: &Item, call: &Measured, times: usize, of: usize) -> Variant {
         let (text, error, ending) = match &call.record.outcome {
             Outcome::Said { text, finish } => {
-                let runs = call.differences(item);
+                let runs = call.differences(item, self.longest);
                 let marked = if runs.is_empty() {
                     shown::text(text, self.longest)
                 } else {
