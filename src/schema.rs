@@ -98,6 +98,9 @@ fn nameless(schema: &Value) -> Value {
     schema
 }
 
+/// Keywords that make the validator go through a subschema again.
+const UNEVALUATED: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
+
 fn too_deep() -> String {
     format!("it is nested more than {DEEPEST} deep")
 }
@@ -139,9 +142,14 @@ impl<'a> Unfolding<'a> {
             Value::Array(items) => {
                 items.iter().try_fold(Extent::default(), |sum, item| Ok(sum.with(self.extent(item, depth + 1)?)))
             }
-            Value::Object(members) => members
-                .iter()
-                .try_fold(Extent::of(1), |sum, (name, member)| Ok(sum.with(self.member(name, member, depth)?))),
+            Value::Object(members) => {
+                let extent = members
+                    .iter()
+                    .try_fold(Extent::of(1), |sum, (name, member)| Ok(sum.with(self.member(name, member, depth)?)));
+                // To know what was evaluated, the validator evaluates what lies beside these once more, on every level.
+                let is_repeated = UNEVALUATED.iter().any(|name| members.contains_key(*name));
+                extent.map(|it: Extent| Extent { size: it.size.saturating_mul(if is_repeated { 3 } else { 1 }), ..it })
+            }
             // Yes or no is a schema too.
             Value::Bool(_) => Ok(Extent::of(1)),
             _ => Ok(Extent::default()),
@@ -199,6 +207,19 @@ fn cost(pattern: &str) -> u64 {
 mod tests {
     use super::*;
     use serde_json::{Map, json};
+
+    /// 19 levels took the validator half a minute, 64 would take years.
+    #[test]
+    fn what_is_gone_through_again_on_every_level_counts_for_that() {
+        let nested = |levels: usize, keyword: &str| {
+            let leaf = json!({"type": "object", "properties": {"a": {"type": "number"}}});
+            (0..levels).fold(leaf, |inner, _| json!({"anyOf": [inner], keyword: false}))
+        };
+        for keyword in UNEVALUATED {
+            assert!(compile(&nested(2, keyword)).is_ok(), "{keyword}");
+            assert!(compile(&nested(12, keyword)).is_err(), "{keyword}");
+        }
+    }
 
     #[test]
     fn ordinary_schemas_with_references_compile() {

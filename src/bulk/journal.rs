@@ -71,6 +71,9 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::create(path),
             Err(error) => return Err(wrong(error)),
         };
+        if !old.metadata().map_err(wrong)?.is_file() {
+            return Err(Failure::invalid(format!("writing {}: it is no file", path.display())).advise("name a file"));
+        }
         lock(&old, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let kept = tempfile::NamedTempFile::new_in(folder).map_err(wrong)?;
@@ -86,7 +89,7 @@ impl Journal {
             if read == 0 {
                 break;
             }
-            if line.last() != Some(&b'\n') {
+            if line.last() != Some(&b'\n') && read as u64 != LONGEST {
                 is_changed = true;
                 break;
             }

@@ -240,7 +240,8 @@ impl Going<'_> {
         let mut outcome = look.ask().await;
         for wait in PATIENCE {
             let Err(failure) = &outcome else { break };
-            let is_passing = matches!(failure.code, Code::RateLimited | Code::Overloaded) && failure.retryable;
+            let is_passing =
+                failure.retryable && matches!(failure.code, Code::RateLimited | Code::Overloaded | Code::NoProvider);
             let wait = failure.retry_after.unwrap_or(wait).max(wait);
             if !is_passing || wait > MOST_PATIENCE {
                 break;
@@ -271,9 +272,11 @@ fn unknown_cost() -> Failure {
         .advise("give the model a price in the configuration, or leave the limit out")
 }
 
-/// Whether other questions would fail in the same way.
+/// Whether other questions would fail in the same way, and for longer than anybody waits.
 fn is_hopeless(failure: &Failure) -> bool {
-    matches!(failure.code, Code::UpstreamAuth | Code::NoProvider | Code::BudgetExceeded | Code::ModelNotFound)
+    let is_passing = failure.retryable && failure.retry_after.is_none_or(|wait| wait <= MOST_PATIENCE);
+    !is_passing
+        && matches!(failure.code, Code::UpstreamAuth | Code::NoProvider | Code::BudgetExceeded | Code::ModelNotFound)
 }
 
 /// A line: what is known by, the files it is about, and what became of it.

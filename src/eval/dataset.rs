@@ -100,6 +100,7 @@ impl Dataset {
         }
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
+        let text = text.trim_start_matches('\u{feff}');
         let (mut items, mut ids) = (Vec::new(), HashSet::new());
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let in_line = |failure: Failure| Failure {

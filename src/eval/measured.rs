@@ -97,7 +97,8 @@ fn measured(item: &Item, record: Record, verdict: Option<Verdict>, by_verdict: b
     };
     let mut figures: BTreeMap<Measure, f64> = item.yardsticks.iter().map(figure).collect();
     // What the judge did not answer for is not known; what brought no answer needs no judge.
-    let judged = verdict.as_ref().map(|verdict| verdict.is_right).or(record.said().is_none().then_some(false));
+    let is_open = !item.expected.is_null() && record.said().is_none();
+    let judged = verdict.as_ref().map(|verdict| verdict.is_right).or(is_open.then_some(false));
     if let Some(is_right) = judged.filter(|_| by_verdict) {
         figures.insert(Measure::Judged, f64::from(u8::from(is_right)));
     }

@@ -53,8 +53,13 @@ pub fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
 /// # Errors
 /// `INTERNAL` when the disk does not take it.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
+    // What a link leads to is replaced, not the link; and nothing that is no file.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let wrong = |error: std::io::Error| Failure::new(Code::Internal, format!("writing {}: {error}", path.display()));
-    let folder = path.parent().unwrap_or(Path::new("."));
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(Failure::invalid(format!("writing {}: it is no file", path.display())).advise("name a file"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     // Temporary files are their owner's alone; this one is as any other that the command writes.
     #[cfg(unix)]

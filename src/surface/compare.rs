@@ -24,7 +24,7 @@ use crate::score::{Metric, Settings, Truth, Yardstick};
 use crate::statistics::bootstrap::Resampling;
 use crate::surface::batch::{dollars, told};
 use crate::surface::calls;
-use crate::surface::cli::{print, print_json};
+use crate::surface::cli::{print, print_json, tell};
 use crate::surface::question::{AskedArgs, ImageArgs, show_failure};
 
 /// Characters of an image's name in the title of a report.
@@ -78,16 +78,17 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
         }
     };
     let shown = calls::compared(&comparison);
-    if let Some(file) = args.html
-        && let Err(failure) = report(gateway, &comparing, &comparison, &file).await
-    {
-        show_failure(&failure, json);
-        return ExitCode::FAILURE;
-    }
     if json {
         print_json(&shown.answer);
     } else {
         print(&shown.text);
+    }
+    // The answers are paid for, so they come first, whatever becomes of the report.
+    if let Some(file) = args.html
+        && let Err(failure) = report(gateway, &comparing, &comparison, &file).await
+    {
+        tell(&format!("error: {failure}"));
+        return ExitCode::FAILURE;
     }
     if comparison.answers.iter().any(|answered| answered.outcome.is_ok()) {
         ExitCode::SUCCESS

@@ -142,7 +142,9 @@ fn text(path: &Path) -> Result<String> {
 fn manifest(path: &Path, base: &Ask, collected: &mut Collected) -> Result<()> {
     let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+    for (number, line) in
+        text.trim_start_matches('\u{feff}').lines().enumerate().filter(|(_, line)| !line.trim().is_empty())
+    {
         let in_line = |failure: Failure| Failure {
             message: format!("{}, line {}: {}", path.display(), number + 1, failure.message),
             ..failure

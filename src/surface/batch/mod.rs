@@ -139,6 +139,7 @@ impl Earlier {
                 return Ok(Fate::Keep);
             };
             if line.get("error").is_some() || answered.contains(id) {
+                spent += cost.0;
                 return Ok(Fate::Drop);
             }
             if line["question"] != job.head["question"] {
@@ -174,7 +175,10 @@ pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
         Ok(reply) => answer::whole(reply),
         Err(failure) => answer::error(failure),
     };
-    let Value::Object(told) = value else { return Map::new() };
+    let Value::Object(mut told) = value else { return Map::new() };
+    // What came to nothing was paid for, too, and a later run must know.
+    let spent = outcome.as_ref().err().and_then(|failure| failure.spent);
+    told.extend(spent.map(|spent| ("cost_usd".to_owned(), json!(spent.cost.dollars()))));
     told
 }
 

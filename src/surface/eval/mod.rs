@@ -162,6 +162,10 @@ fn plan(args: Args) -> Result<Plan> {
     if !(0.0..=2.0).contains(&args.temperature) {
         return Err(Failure::invalid("`--temperature` must be from 0 to 2"));
     }
+    if !args.max_regression.is_empty() && args.against.is_none() && models.len() < 2 {
+        return Err(Failure::invalid("`--max-regression` has nothing to compare with")
+            .advise("name an earlier run with --against, or a second model"));
+    }
     let dataset = Dataset::read(&args.dataset, args.metric)?;
     let judge = args.judge.clone().map(|model| -> Result<Judging> {
         let prompt = match &args.judge_prompt {
@@ -271,7 +275,12 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
             tell(&format!("failed: {why}"));
         }
     }
-    let is_whole = tally.left == 0 && judged.is_none_or(|judged| judged.left == 0);
+    if let Some(judged) = judged.as_ref().filter(|judged| judged.failed > 0) {
+        tell(&format!("warning: the judge did not answer {} times; those answers are left out", judged.failed));
+    }
+    let is_judged = judged.is_none_or(|judged| judged.left == 0 && judged.failed == 0);
+    // Where nobody ever answered, there is nothing to look at.
+    let is_whole = tally.left == 0 && is_judged && tally.answered + answered > 0;
     Ok(if is_whole && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

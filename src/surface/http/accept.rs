@@ -63,15 +63,29 @@ impl Connections {
     }
 
     fn admit(&self, address: IpAddr) -> Option<Seat> {
+        let address = address.to_canonical();
+        let is_loopback = address.is_loopback();
+        let address = network(address);
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         // Everybody on this machine has one address.
-        if *count >= self.most_by_address && !address.is_loopback() {
+        if *count >= self.most_by_address && !is_loopback {
             return None;
         }
         *count += 1;
         Some(Seat { connections: self.clone(), address, _permit: permit, _counted: self.metrics.connection() })
+    }
+}
+
+/// What counts as one address: of the newer kind, everybody has as many as they like within a network.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
+        }
     }
 }
 

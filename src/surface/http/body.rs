@@ -20,7 +20,7 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout, timeout_at};
 use vision_providers::request::Caller;
 
-use super::refusal;
+use super::{held_while_told, refusal};
 use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::shares::{Held, Pool};
@@ -69,7 +69,11 @@ pub(super) async fn whole(
         return no_room();
     }
     match read(body, length.unwrap_or(0), &mut room).await {
-        Ok(body) => next.run(Request::from_parts(parts, Body::from(body))).await,
+        Ok(body) => {
+            let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+            // What came is still there while an answer is being told.
+            held_while_told(response, room.held)
+        }
         Err(Unread::NoRoom) => no_room(),
         Err(unread) => refused_with(&unread, &path),
     }

@@ -285,14 +285,18 @@ async fn admitted(
         return next.run(request).await;
     }
     let Ok(turn) = admission.enter(&asker.caller).await else { return too_much(request.uri().path()) };
-    let response = next.run(request).await;
+    held_while_told(next.run(request).await, turn)
+}
+
+/// Keeps something until an answer has been said, where it is told while it is given.
+fn held_while_told(response: Response, held: impl Send + 'static) -> Response {
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     if !response.headers().get(CONTENT_TYPE).is_some_and(is_stream) {
         return response;
     }
     let (parts, body) = response.into_parts();
     let body = body.into_data_stream().map(move |piece| {
-        let _held = &turn;
+        let _held = &held;
         piece
     });
     Response::from_parts(parts, Body::from_stream(body))

@@ -8,7 +8,16 @@ export function words(text) {
   return text.match(/\s+|\S+\s*/gu) ?? [];
 }
 
-const plain = (word) => word.trim().toLowerCase().replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}%°€$]+$/gu, "");
+const BEGINS = /[\p{L}\p{N}]/u;
+const ENDS = /[\p{L}\p{N}%°€$]/u;
+
+/** A word without what stands around it. No pattern looks for both ends: on a line of dashes, that takes for ever. */
+function plain(word) {
+  const letters = [...word.trim().toLowerCase()];
+  const first = letters.findIndex((letter) => BEGINS.test(letter));
+  const last = letters.findLastIndex((letter) => ENDS.test(letter));
+  return letters.slice(first < 0 ? letters.length : first, last + 1).join("");
+}
 
 /** For each of two texts, which of its words the other one does not have in the same place. */
 export function differing(one, other) {

@@ -63,11 +63,15 @@ async function add(files, name) {
     ...(left > 0 ? [`${left} more did not fit: ${MOST_PICTURES} images can be asked about at once.`] : []),
   ];
   byId("image-error").textContent = words.join(" ");
-  for (const file of taken) {
-    pictures.push({ file, name: name ?? file.name, thumbnail: await thumbnail(file) });
-  }
-  if (taken.length > 0) announce(`${taken.length === 1 ? pictures.at(-1).name : `${taken.length} images`} added.`);
+  // They are part of the question from now on; how they look comes when it is there.
+  const added = taken.map((file) => ({ file, name: name ?? file.name, thumbnail: null }));
+  pictures.push(...added);
+  if (added.length > 0) announce(`${added.length === 1 ? added[0].name : `${added.length} images`} added.`);
   show();
+  for (const picture of added) {
+    picture.thumbnail = await thumbnail(picture.file);
+    show();
+  }
 }
 
 export const hasPictures = () => pictures.length > 0;

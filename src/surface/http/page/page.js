@@ -64,14 +64,26 @@ function showSchema() {
 /** The question in the words of the interface. Throws what the user has to put right. */
 function question() {
   const wanted = {};
-  const [task, prompt, detail, most] = ["task", "prompt", "detail", "max-tokens"].map((name) => byId(name).value.trim());
+  const [task, prompt, detail] = ["task", "prompt", "detail"].map((name) => byId(name).value.trim());
+  const most = amount("max-tokens", /^[1-9]\d*$/, "Most tokens must be a whole number, such as 500.");
   if (task) wanted.task = task;
   if (prompt) wanted.prompt = prompt;
   if (detail !== "auto") wanted.detail = detail;
-  if (most) wanted.max_output_tokens = Number(most);
+  if (most !== null) wanted.max_output_tokens = most;
   if (task === "ask" && !prompt) throw new Mistake("prompt", "Type the question that is to be answered.");
   if (task === "extract") wanted.schema = schema();
   return wanted;
+}
+
+const COST = /^(\d+(\.\d*)?|\.\d+)$/;
+const WRONG_COST = "Most cost must be an amount in dollars with a point, such as 0.50.";
+
+/** A number that somebody typed; null when nothing was. What cannot be read is no number, and no lack of a limit. */
+function amount(id, form, message) {
+  const text = byId(id).value.trim();
+  if (text === "") return null;
+  if (!form.test(text)) throw new Mistake(id, message);
+  return Number(text);
 }
 
 function schema() {
@@ -99,10 +111,11 @@ function complain(mistake) {
 async function start() {
   if (running) return;
   byId("form-error").textContent = "";
-  let wanted;
+  let [wanted, limit] = [null, null];
   try {
     if (!hasPictures()) throw new Mistake("files", "Add an image first: drop it, paste it or choose a file.");
     wanted = question();
+    limit = amount("max-cost", COST, WRONG_COST);
   } catch (mistake) {
     return complain(mistake);
   }
@@ -113,8 +126,9 @@ async function start() {
   showAsked(wanted, pictures);
   showAnswers();
   try {
-    const outcome = await asked(names, wanted, controller.signal);
-    await keep({ at: Date.now(), question: { ...wanted, models: names }, pictures, ...outcome });
+    const outcome = await asked(names, limit, wanted, controller.signal);
+    // Whatever becomes of the history, the answer is there.
+    keep({ at: Date.now(), question: { ...wanted, models: names }, pictures, ...outcome }).catch(() => {});
   } catch (failure) {
     fail(failure);
   } finally {
@@ -125,11 +139,11 @@ async function start() {
 }
 
 /** Puts the question, and gives what became of each model. */
-async function asked(names, wanted, signal) {
+async function asked(names, limit, wanted, signal) {
   const [image, ...more] = await handles(signal);
   const several = names.length > 1;
-  const [limit, one] = [byId("max-cost").value, names.length === 1 ? { model: names[0] } : {}];
-  const whom = several ? { models: names, ...(limit ? { max_cost_usd: Number(limit) } : {}) } : one;
+  const one = names.length === 1 ? { model: names[0] } : {};
+  const whom = several ? { models: names, ...(limit === null ? {} : { max_cost_usd: limit }) } : one;
   const images = more.length > 0 ? { image, more_images: more } : { image };
   const place = (data) => (several ? names.indexOf(data.model) : 0);
   let end = null;
