@@ -140,7 +140,7 @@ impl Draft {
         let finish = self.finish.unwrap_or(Finish::Stop);
         let ended = Self { finish: Some(finish), ..self };
         if !ended.refusal.is_empty() {
-            return Err(declined(&ended.refusal));
+            return Err(declined(&ended.refusal).spending(ended.usage));
         }
         let (_, close) = THOUGHT;
         // Some servers keep the opening mark to themselves.
@@ -149,7 +149,7 @@ impl Draft {
             _ => ended.spoken().to_owned(),
         };
         if text.trim().is_empty() {
-            return Err(nothing_said(finish));
+            return Err(nothing_said(finish).spending(ended.usage));
         }
         let model = ended.model.filter(|name| !name.is_empty());
         let model = model.map_or_else(|| asked.clone(), |name| ModelId::from(name.as_str()));

@@ -5,7 +5,9 @@ pub mod journal;
 mod purse;
 mod twins;
 
+use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{StreamExt as _, iter};
@@ -20,6 +22,7 @@ use self::purse::Purse;
 use self::twins::{Digest, Found, Twins};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Look};
+use crate::intake::source::Source;
 use crate::reply::Reply;
 
 /// Waits before a question is asked again that nobody had the time for; longer when a backend says so.
@@ -27,6 +30,10 @@ const PATIENCE: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(40)];
 /// Longer nobody waits, whatever a backend says.
 const MOST_PATIENCE: Duration = Duration::from_mins(2);
+/// Files that are opened at once to see whether they have changed.
+const LOOKED_AT: usize = 16;
+/// A backend that rests because it failed rests for 20 s at most; what rests longer has a wrong key, or no credit.
+const LONGEST_REST: Duration = Duration::from_secs(30);
 /// So many failures in a row that no question can help end a run: a wrong key fails ten thousand times otherwise.
 const HOPELESS: usize = 10;
 
@@ -240,10 +247,9 @@ impl Going<'_> {
         let mut outcome = look.ask().await;
         for wait in PATIENCE {
             let Err(failure) = &outcome else { break };
-            let is_passing =
-                failure.retryable && matches!(failure.code, Code::RateLimited | Code::Overloaded | Code::NoProvider);
+            let is_passing = matches!(failure.code, Code::RateLimited | Code::Overloaded | Code::NoProvider);
             let wait = failure.retry_after.unwrap_or(wait).max(wait);
-            if !is_passing || wait > MOST_PATIENCE {
+            if !failure.retryable || !is_passing || wait > patience(failure) {
                 break;
             }
             tokio::select! {
@@ -272,9 +278,14 @@ fn unknown_cost() -> Failure {
         .advise("give the model a price in the configuration, or leave the limit out")
 }
 
+/// How long is waited at most after this.
+fn patience(failure: &Failure) -> Duration {
+    if failure.code == Code::NoProvider { LONGEST_REST } else { MOST_PATIENCE }
+}
+
 /// Whether other questions would fail in the same way, and for longer than anybody waits.
 fn is_hopeless(failure: &Failure) -> bool {
-    let is_passing = failure.retryable && failure.retry_after.is_none_or(|wait| wait <= MOST_PATIENCE);
+    let is_passing = failure.retryable && failure.retry_after.is_none_or(|wait| wait <= patience(failure));
     !is_passing
         && matches!(failure.code, Code::UpstreamAuth | Code::NoProvider | Code::BudgetExceeded | Code::ModelNotFound)
 }
@@ -283,10 +294,39 @@ fn is_hopeless(failure: &Failure) -> bool {
 fn line(job: &Job, told: Map<String, Value>, digest: Option<Digest>) -> Value {
     let mut line = job.head.clone();
     if let Some(digest) = digest {
-        line.insert(DIGEST.into(), json!(blake3::Hash::from(digest).to_hex().as_str()));
+        line.insert(DIGEST.into(), json!(hex(&digest)));
     }
     line.extend(told);
     Value::Object(line)
+}
+
+/// What files are now, by the names of all that one question is about.
+#[derive(Debug, Clone, Default)]
+pub struct Files(HashMap<Arc<[String]>, String>);
+
+impl Files {
+    /// Looks at the files of these questions. What lies at an address is not fetched for that, and what cannot be opened is
+    /// left out.
+    pub async fn of<'a>(gateway: &Gateway, asker: &Asker, asks: impl IntoIterator<Item = &'a Ask>) -> Self {
+        let is_near = |image: &String| matches!(Source::parse(image), Ok(Source::Path(_) | Source::Data(_)));
+        let near = asks.into_iter().filter(|ask| ask.images.iter().all(is_near));
+        let asks: HashMap<&Arc<[String]>, &Ask> = near.map(|ask| (&ask.images, ask)).collect();
+        let looking = iter(asks).map(async |(images, ask)| {
+            let look = gateway.look(ask, asker).await.ok()?;
+            Some((Arc::clone(images), hex(&look.digest())))
+        });
+        Self(looking.buffer_unordered(LOOKED_AT).filter_map(async |seen| seen).collect().await)
+    }
+
+    /// Whether the files that a line is about are still what they were, as far as that is known.
+    #[must_use]
+    pub fn are_those_of(&self, line: &Value, ask: &Ask) -> bool {
+        line[DIGEST].as_str().zip(self.0.get(&ask.images)).is_none_or(|(then, now)| then == now)
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    blake3::Hash::from(*digest).to_hex().to_string()
 }
 
 /// The member of a line that says which files were looked at.

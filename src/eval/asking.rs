@@ -11,7 +11,7 @@ use super::Protocol;
 use super::dataset::{Dataset, Item};
 use super::record::Record;
 use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Job, question_digest};
+use crate::bulk::{Files, Job, question_digest};
 use crate::failure::Result;
 use crate::gateway::Ask;
 use crate::router::plan::Fallback;
@@ -69,15 +69,27 @@ fn key(item: &str, model: &str, repeat: u32) -> String {
     format!("{repeat} {model} {item}")
 }
 
-/// Begins a run, or goes on with one: what has an answer is not asked again, what failed is.
+/// The calls of these that are part of the run: those of an earlier one that asked something else, or oftener, are not.
+#[must_use]
+pub fn of_the_run(records: Vec<Record>, jobs: &[Job]) -> Vec<Record> {
+    let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
+    let is_part = |record: &Record| {
+        let job = wanted.get(key(&record.item, &record.model, record.repeat).as_str());
+        job.is_some_and(|job| job.head["question"].as_str() == record.question.as_deref())
+    };
+    records.into_iter().filter(is_part).collect()
+}
+
+/// Begins a run, or goes on with an earlier one, when told what the files of its questions are now: what has an answer is
+/// not asked again, what failed is, and what is not as it was.
 ///
 /// # Errors
 /// `INVALID_INPUT` when the file is there and not to be gone on with, cannot be read, or is being written by another.
-pub fn prepare(results: &Path, jobs: Vec<Job>, resume: bool) -> Result<Prepared> {
-    if !resume {
+pub fn prepare(results: &Path, jobs: Vec<Job>, earlier: Option<&Files>) -> Result<Prepared> {
+    let Some(now) = earlier else {
         let journal = Journal::create(results)?;
         return Ok(Prepared { jobs, journal, answered: 0, spent: MicroUsd::default(), changed: 0 });
-    }
+    };
     let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
     let (mut answered, mut spent, mut changed) = (HashSet::new(), 0, 0);
     let journal = Journal::resume(results, |line, _| {
@@ -87,7 +99,7 @@ pub fn prepare(results: &Path, jobs: Vec<Job>, resume: bool) -> Result<Prepared>
         // Calls of models that are left out this time were paid for, and may be wanted again.
         let Some(job) = wanted.get(id.as_str()) else { return Ok(Fate::Keep) };
         spent += cost.0;
-        if line["question"] != job.head["question"] {
+        if line["question"] != job.head["question"] || !now.are_those_of(line, &job.ask) {
             changed += 1;
             return Ok(Fate::Drop);
         }
@@ -147,7 +159,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("results.jsonl");
         let all = jobs(&set(), &protocol(&["a", "b"]));
-        let mut begun = prepare(&path, all.clone(), false).expect("a run");
+        let mut begun = prepare(&path, all.clone(), None).expect("a run");
         assert_eq!(begun.jobs.len(), 24);
         for (place, job) in all.iter().take(3).enumerate() {
             let mut line = job.head.clone();
@@ -163,8 +175,8 @@ mod tests {
             begun.journal.add(&Value::Object(line)).await.expect("written");
         }
         drop(begun);
-        assert!(prepare(&path, all.clone(), false).is_err(), "it is there");
-        let again = prepare(&path, all, true).expect("a run");
+        assert!(prepare(&path, all.clone(), None).is_err(), "it is there");
+        let again = prepare(&path, all, Some(&Files::default())).expect("a run");
         assert_eq!((again.jobs.len(), again.answered, again.changed), (23, 1, 1));
         assert_eq!(again.spent, MicroUsd(1_500_000), "what came to nothing was paid for, too");
     }

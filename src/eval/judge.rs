@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
+use vision_providers::price::MicroUsd;
 
 use super::dataset::Item;
 use super::measured::Verdict;
@@ -97,6 +98,21 @@ pub fn prepare<'a>(
     Ok(Court { jobs, journal })
 }
 
+/// What the verdicts of a file have cost.
+///
+/// # Errors
+/// `INVALID_INPUT` when it cannot be read.
+pub fn spent(file: &Path) -> Result<MicroUsd> {
+    let mut spent = 0;
+    if file.exists() {
+        Journal::resume(file, |line, _| {
+            spent += line["cost_usd"].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default().0;
+            Ok(Fate::Keep)
+        })?;
+    }
+    Ok(MicroUsd(spent))
+}
+
 /// How a line tells a verdict.
 #[must_use]
 pub fn told(outcome: &Result<crate::reply::Reply>) -> Map<String, Value> {
@@ -117,12 +133,15 @@ pub fn told(outcome: &Result<crate::reply::Reply>) -> Map<String, Value> {
 }
 
 impl Verdicts {
-    /// Reads the verdicts of a file of them.
+    /// Reads the verdicts of a file of them; none when there is no such file.
     ///
     /// # Errors
     /// `INVALID_INPUT` when it cannot be read.
     pub fn read(file: &Path) -> Result<Self> {
         let mut verdicts = HashMap::new();
+        if !file.exists() {
+            return Ok(Self::default());
+        }
         Journal::resume(file, |line, _| {
             if let (Some(id), Some(is_right)) = (line["id"].as_str(), line["correct"].as_bool()) {
                 let reason = crate::clean::text(line["reason"].as_str().unwrap_or_default());

@@ -11,6 +11,8 @@ pub struct Record {
     pub model: String,
     /// From 0.
     pub repeat: u32,
+    /// The digest of what was asked.
+    pub question: Option<String>,
     /// Of the images that were opened.
     pub images: Option<String>,
     pub outcome: Outcome,
@@ -71,6 +73,7 @@ impl Record {
             item: text("item")?,
             model: text("model_asked")?,
             repeat: line["repeat"].as_u64().and_then(|repeat| u32::try_from(repeat).ok())?,
+            question: text("question"),
             images: text("images_blake3"),
             outcome,
             answered_by: text("provider").zip(text("model")).map(|(provider, model)| format!("{provider}/{model}")),

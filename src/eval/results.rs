@@ -1,6 +1,7 @@
 //! The file of a run: what became of every call, and, once it was measured, what it is worth.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -10,14 +11,32 @@ use super::measured::{Asked, Measured};
 use super::record::Record;
 use crate::failure::{Code, Failure, Result};
 
-/// The calls of a run.
+/// Keeps a folder for one process, from the first call to the last line.
+///
+/// # Errors
+/// `INVALID_INPUT` when another process has it.
+pub fn lock(folder: &Path) -> Result<File> {
+    let wrong = |error: std::io::Error| Failure::invalid(format!("writing into {}: {error}", folder.display()));
+    let file = File::create(folder.join(".lock")).map_err(wrong)?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("another process works in {}", folder.display());
+            Err(Failure::invalid(message).advise("wait for it, or name another folder"))
+        }
+        // Some file systems know no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// The calls of a run; a last line that was torn is none.
 ///
 /// # Errors
 /// `INVALID_INPUT` when it cannot be read.
 pub fn records(results: &Path) -> Result<Vec<Record>> {
     let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", results.display()));
     let text = std::fs::read_to_string(results).map_err(|error| wrong(error.to_string()))?;
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
+    let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
+    let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
     lines.filter_map(|line| line.map(|line| Record::read(&line)).transpose()).collect()
 }
 

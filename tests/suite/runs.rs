@@ -410,3 +410,49 @@ async fn a_comparison_shows_two_answers_and_one_error_and_is_done() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn answers_that_come_to_nothing_are_paid_for_too() {
+    locally(async {
+        let stage = Stage::new(Play::json(200, &completion("")), "").await;
+        let question = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?")});
+        stage.write("questions.jsonl", (0..40).map(question));
+        let args = ["batch", "questions.jsonl", "--out", "out.jsonl", "--max-tokens", "500", "--jobs", "1"];
+        let limited = [&args[..], &["--max-cost", "0.01", "--json"]].concat();
+        let billed = |calls: usize| f64::from(u32::try_from(calls).expect("few")) * 0.001_402;
+        for resumed in [false, true] {
+            let more: &[&str] = if resumed { &["--resume"] } else { &[] };
+            let (code, out, err) = stage.run(&[&limited[..], more].concat()).await;
+            let summary: Value = serde_json::from_str(&out).expect(&err);
+            let cost = summary["cost_usd"].as_f64().expect("a cost");
+            assert_eq!((code, &summary["stopped"]), (Some(1), &json!("max_cost")), "{summary}");
+            assert!((cost - billed(stage.upstream.calls())).abs() < 1e-9 && cost <= 0.01, "{summary}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_picture_that_is_another_one_now_is_asked_about_again() {
+    locally(async {
+        let stage = Stage::new(Play::json(200, &completion("25.41")), "").await;
+        let picture = stage.path("a.png");
+        std::fs::copy(example("qr.png"), &picture).expect("a copy");
+        stage.write("set.jsonl", [json!({"image": "a.png", "prompt": "Total?", "expected": "25.41"})]);
+        let batch = ["batch", "a.png", "--out", "out.jsonl", "-p", "Total?", "-q", "--resume"];
+        let eval = ["eval", "set.jsonl", "--models", "a/m", "--out", "run", "-q", "--resume"];
+        for (place, calls) in [2, 2, 4].into_iter().enumerate() {
+            if place == 2 {
+                std::fs::copy(example("receipt.png"), &picture).expect("a copy");
+            }
+            for args in [&batch[..], &eval[..]] {
+                let (code, _, err) = stage.run(args).await;
+                assert_eq!(code, Some(0), "{err}");
+            }
+            assert_eq!(stage.upstream.calls(), calls, "run {place}");
+        }
+        assert_eq!(lines(&stage.path("out.jsonl")).len(), 1);
+        assert_eq!(lines(&stage.path("run/results.jsonl")).len(), 1);
+    })
+    .await;
+}

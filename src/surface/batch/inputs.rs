@@ -49,8 +49,9 @@ struct Collected {
     jobs: Vec<Job>,
     /// Images that were named without a question of their own.
     named: HashSet<String>,
-    /// How often each name was given.
-    ids: HashMap<String, usize>,
+    ids: HashSet<String>,
+    /// How often each name was made.
+    times: HashMap<String, usize>,
 }
 
 impl Collected {
@@ -58,15 +59,14 @@ impl Collected {
         if self.jobs.len() == MOST {
             return Err(Failure::invalid(format!("these are more than {MOST} questions")).advise("split them"));
         }
-        let is_given = id.is_some();
-        let id = id.unwrap_or_else(|| ask.images.iter().map(|image| shown(image)).collect::<Vec<_>>().join(" + "));
-        let times = self.ids.entry(id.clone()).or_default();
-        *times += 1;
-        let id = match (*times, is_given) {
-            (1, _) => id,
-            (_, true) => return Err(Failure::invalid(format!("two questions have the id `{id}`"))),
-            (times, false) => format!("{id} #{times}"),
+        let id = match id {
+            Some(id) if self.ids.contains(&id) => {
+                return Err(Failure::invalid(format!("two questions have the id `{id}`")));
+            }
+            Some(id) => id,
+            None => self.free(&ask.images.iter().map(|image| shown(image)).collect::<Vec<_>>().join(" + ")),
         };
+        self.ids.insert(id.clone());
         let images: Vec<String> = ask.images.iter().map(|image| shown(image)).collect();
         let mut head = Map::from_iter([("id".to_owned(), json!(id))]);
         match images.as_slice() {
@@ -77,14 +77,27 @@ impl Collected {
         self.jobs.push(Job { id, ask, head });
         Ok(())
     }
+
+    /// This name, or this name with the first number that makes it one of its own.
+    fn free(&mut self, name: &str) -> String {
+        let times = self.times.entry(name.to_owned()).or_default();
+        loop {
+            *times += 1;
+            let id = if *times == 1 { name.to_owned() } else { format!("{name} #{times}") };
+            if !self.ids.contains(&id) {
+                return id;
+            }
+        }
+    }
 }
 
 /// What a line repeats of an image's name: data would fill it.
 fn shown(image: &str) -> String {
-    match image.char_indices().nth(LONGEST_SHOWN) {
-        None => image.to_owned(),
-        Some(_) => format!("{}… ({} bytes)", image.chars().take(60).collect::<String>(), image.len()),
+    if image.chars().nth(LONGEST_SHOWN).is_none() {
+        return image.to_owned();
     }
+    let digest = &blake3::hash(image.as_bytes()).to_hex()[..16];
+    format!("{}… ({} bytes, {digest})", image.chars().take(60).collect::<String>(), image.len())
 }
 
 fn is_manifest(input: &str) -> bool {

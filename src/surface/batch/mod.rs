@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Job, Known, Run, Tally, Terms};
+use crate::bulk::{Files, Job, Known, Run, Tally, Terms};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
@@ -58,7 +58,7 @@ pub(super) fn dollars(text: &str) -> Result<MicroUsd, String> {
 /// Runs the command.
 pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
     let json = args.json;
-    let prepared = match prepare(args).await {
+    let prepared = match prepare(gateway, args).await {
         Ok(prepared) => prepared,
         Err(failure) => {
             show_failure(&failure, json);
@@ -96,20 +96,22 @@ struct Prepared {
     skipped: usize,
 }
 
-async fn prepare(args: Args) -> Result<Prepared> {
+async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
     let base = args.choice.of(args.asked.ask()?);
     let (inputs, resume, out) = (args.inputs, args.resume, args.out);
     let (at_once, most) = (usize::from(args.jobs), args.max_cost);
+    let broken = |_| Failure::new(Code::Internal, "reading the inputs met a fault of the program");
+    let jobs = spawn_blocking(move || inputs::jobs(&inputs, &base)).await.map_err(broken).flatten()?;
+    let asks = jobs.iter().map(|job| &job.ask).filter(|_| resume && out.exists());
+    let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
     let preparing = spawn_blocking(move || {
-        let jobs = inputs::jobs(&inputs, &base)?;
-        let earlier = if resume { Earlier::read(&out, &jobs)? } else { Earlier::none(&out)? };
+        let earlier = if resume { Earlier::read(&out, &jobs, &now)? } else { Earlier::none(&out)? };
         let Earlier { journal, known, spent, answered } = earlier;
         let all = jobs.len();
         let jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
         let terms = Terms { at_once, most, spent, twins: true };
         Ok(Prepared { skipped: all - jobs.len(), jobs, known, journal, terms, out })
     });
-    let broken = |_| Failure::new(Code::Internal, "reading the inputs met a fault of the program");
     preparing.await.map_err(broken).flatten()
 }
 
@@ -127,8 +129,9 @@ impl Earlier {
         Ok(Self { journal, known: Vec::new(), spent: MicroUsd::default(), answered: HashSet::new() })
     }
 
-    /// Reads the file. Lines with an error are dropped, because their questions are asked again.
-    fn read(out: &Path, jobs: &[Job]) -> Result<Self> {
+    /// Reads the file. Lines with an error are dropped, and those about files that have changed since: their questions are
+    /// asked again.
+    fn read(out: &Path, jobs: &[Job], now: &Files) -> Result<Self> {
         let asks: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
         let (mut known, mut spent, mut answered) = (Vec::new(), 0, HashSet::new());
         let journal = Journal::resume(out, |line, place| {
@@ -147,6 +150,9 @@ impl Earlier {
                 return Err(Failure::invalid(message).advise("ask as before, or name another file with --out"));
             }
             spent += cost.0;
+            if !now.are_those_of(line, &job.ask) {
+                return Ok(Fate::Drop);
+            }
             known.extend(Known::of(line, place, &job.ask));
             answered.insert(id.to_owned());
             Ok(Fate::Keep)

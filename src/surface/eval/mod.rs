@@ -14,7 +14,7 @@ use vision_providers::price::MicroUsd;
 use vision_providers::request::CacheMode;
 
 use crate::bulk::journal::Journal;
-use crate::bulk::{Job, Run, Tally, Terms};
+use crate::bulk::{Files, Job, Run, Stopped, Tally, Terms};
 use crate::eval::dataset::{Dataset, Item};
 use crate::eval::gate::{self, Condition};
 use crate::eval::judge::{self, Verdicts};
@@ -243,6 +243,7 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let out = plan.args.out.clone();
     std::fs::create_dir_all(&out)
         .map_err(|error| Failure::invalid(format!("making the folder {}: {error}", out.display())))?;
+    let _ours = results::lock(&out)?;
     let stop = CancellationToken::new();
     let left = || Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume");
     let (tally, answered) = until_told(ask(gateway, &plan, &stop, quiet), &stop).await.ok_or_else(left)??;
@@ -256,7 +257,7 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     };
     let mut manifest = Manifest::of(gateway, &plan.dataset, &plan.protocol);
     let stopped = [Some(&tally), judged.as_ref()].into_iter().flatten().find_map(|tally| tally.stopped.clone());
-    manifest.stopped = stopped.as_ref().map(crate::bulk::Stopped::told);
+    manifest.stopped = stopped.as_ref().map(Stopped::told);
     manifest.not_asked = tally.left;
     manifest.judge.clone_from(&plan.judge);
     let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), &plan.dataset.items).await;
@@ -265,7 +266,8 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let summary = writing?;
     let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
     if json {
-        print_json(&show::whole(&summary, &tally, answered, &unmet));
+        let spent = judged.as_ref().unwrap_or(&tally).spent;
+        print_json(&show::whole(&summary, &tally, answered, spent, &unmet));
     } else {
         print(&show::table(&summary));
         if !quiet {
@@ -287,11 +289,17 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
 /// Asks every model what it was not asked yet.
 async fn ask(gateway: &Gateway, plan: &Plan, stop: &CancellationToken, quiet: bool) -> Result<(Tally, usize)> {
     let jobs = asking::jobs(&plan.dataset, &plan.protocol);
-    let prepared = asking::prepare(&plan.args.out.join(RESULTS), jobs, plan.args.resume)?;
+    let asks = jobs.iter().map(|job| &job.ask).filter(|_| plan.args.resume);
+    let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
+    let prepared = asking::prepare(&plan.args.out.join(RESULTS), jobs, plan.args.resume.then_some(&now))?;
     if prepared.changed > 0 && !quiet {
-        tell(&format!("note: {} questions are not what they were, and are asked again", prepared.changed));
+        tell(&format!(
+            "note: {} questions or their pictures are not what they were: they are asked again",
+            prepared.changed
+        ));
     }
-    let (answered, spent) = (prepared.answered, prepared.spent);
+    let judged = judge::spent(&plan.args.out.join(VERDICTS))?;
+    let (answered, spent) = (prepared.answered, MicroUsd(prepared.spent.0 + judged.0));
     let tally = asked(gateway, plan, prepared.jobs, prepared.journal, spent, told, stop, quiet).await?;
     Ok((tally, answered))
 }
@@ -346,9 +354,19 @@ fn written(plan: &Plan, manifest: &Manifest, album: &Album) -> Result<Summary> {
         verdicts.on(item, record, &judging.model, &judging.prompt)
     };
     let (models, by_verdict) = (&plan.protocol.models, plan.judge.is_some());
-    let asked = measure(&plan.dataset, models, results::records(&out.join(RESULTS))?, &verdict, by_verdict);
+    let records =
+        asking::of_the_run(results::records(&out.join(RESULTS))?, &asking::jobs(&plan.dataset, &plan.protocol));
+    let asked = measure(&plan.dataset, models, records, &verdict, by_verdict);
+    let earlier = match (&plan.args.against, &plan.judge) {
+        (Some(folder), Some(_)) => Verdicts::read(&folder.join(VERDICTS))?,
+        _ => Verdicts::default(),
+    };
+    let earlier = |item: &Item, record: &Record| {
+        let judging = plan.judge.as_ref()?;
+        earlier.on(item, record, &judging.model, &judging.prompt)
+    };
     let before = plan.before.clone();
-    let before = before.map(|before| measure(&plan.dataset, models, before, &|_, _| None, false));
+    let before = before.map(|before| measure(&plan.dataset, models, before, &earlier, by_verdict));
     let resampling = Resampling { seed: plan.protocol.seed, ..Resampling::default() };
     let method = Method { baseline: plan.baseline, resampling };
     let summary = summarise(&asked, models, before.as_deref(), method);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
+use vision_providers::price::MicroUsd;
 
 use crate::bulk::Tally;
 use crate::eval::record::Fault;
@@ -66,12 +67,12 @@ pub(super) fn account(tally: &Tally, before: usize, judged: Option<&Tally>, out:
 }
 
 /// The summary as one document.
-pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, unmet: &[String]) -> Value {
+pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, spent: MicroUsd, unmet: &[String]) -> Value {
     let models: Vec<Value> = summary.models.iter().map(one).collect();
     let name = |place: &usize| summary.models.get(*place).map(|model| model.name.as_str());
     let mut value = json!({"items": summary.items, "scored": summary.scored, "images": summary.clusters,
         "models": models, "calls_answered": tally.answered, "calls_failed": tally.failed,
-        "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": tally.spent.dollars(),
+        "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": spent.dollars(),
         "failed": unmet});
     if let Some(ranking) = &summary.ranking {
         value["order"] = ranking.order.iter().map(name).collect();
