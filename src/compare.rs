@@ -171,7 +171,11 @@ fn broken() -> Failure {
     Failure::new(Code::Internal, "comparing the answers met a fault of the program")
 }
 
-fn check(models: &[String], gateway: &Gateway, rights: &Rights) -> Result<()> {
+/// Checks that these models can be compared.
+///
+/// # Errors
+/// `INVALID_INPUT` for too few or too many models, or one that is named twice.
+pub fn check(models: &[String], gateway: &Gateway, rights: &Rights) -> Result<()> {
     let (roster, most) = (&gateway.roster, gateway.settings.most_compared);
     if !(2..=most).contains(&models.len()) {
         let message = format!("{} models were named: from 2 to {most} can be compared", models.len());

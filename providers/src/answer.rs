@@ -96,6 +96,7 @@ pub struct TextBlock {
 pub struct Try {
     /// `None` when it answered.
     pub error: Option<ErrorKind>,
+    /// Without the wait for a turn, where it answered in one piece.
     pub latency: Duration,
 }
 
@@ -133,6 +134,8 @@ pub struct Answer {
     pub cached: bool,
     /// The calls that were made for it, oldest first.
     pub tries: Vec<Try>,
+    /// How long its call waited for a turn before it was made, which says nothing of who answered.
+    pub waited: Duration,
     /// What the backend still takes after it, where it says.
     pub allowance: Option<Allowance>,
 }
@@ -152,6 +155,7 @@ impl Answer {
             partial: false,
             cached: false,
             tries: Vec::new(),
+            waited: Duration::ZERO,
             allowance: None,
         }
     }

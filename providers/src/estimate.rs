@@ -58,7 +58,10 @@ pub struct Estimate {
     pub input_tokens: u64,
     /// The part of the input that images take.
     pub image_tokens: u64,
-    /// What one call costs at most: with an answer as long as it may be. One that breaks its schema is asked for twice. Absent when the price is unknown.
+    /// Tokens that the answer may have, where there is a limit.
+    pub longest: Option<u64>,
+    /// What one call costs at most: with an answer as long as it may be. One that breaks its schema is asked for twice.
+    /// Absent when the price is unknown.
     pub most: Option<MicroUsd>,
     /// What it costs with an answer of usual length: the measure for comparing models. Absent when the price is unknown.
     pub likely: Option<MicroUsd>,
@@ -92,7 +95,7 @@ impl Estimate {
         let longest = longest.map(u64::from);
         let most = longest.and_then(cost);
         let likely = cost(longest.map_or(USUAL_ANSWER, |longest| longest.min(USUAL_ANSWER)));
-        Some(Self { input_tokens, image_tokens, most, likely, basis: card.basis })
+        Some(Self { input_tokens, image_tokens, longest, most, likely, basis: card.basis })
     }
 
     /// What a call took, where the vendor does not say: this, and the words of the answer.

@@ -2,38 +2,31 @@
 //! that whatever ends the run, nothing that was paid for is asked again.
 
 pub mod journal;
+mod lines;
+mod patience;
 mod purse;
 mod twins;
 
-use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::{StreamExt as _, iter};
-use serde_json::{Map, Value, json};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use serde_json::{Map, Value};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use self::journal::{Journal, Place};
+pub use self::lines::{Files, Known, question_digest};
+use self::lines::{line, served, twin_digest};
+use self::patience::{is_hopeless, patiently};
 use self::purse::Purse;
 use self::twins::{Digest, Found, Twins};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Look};
-use crate::intake::source::Source;
 use crate::reply::Reply;
 
-/// Waits before a question is asked again that nobody had the time for; longer when a backend says so.
-const PATIENCE: [Duration; 4] =
-    [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(40)];
-/// Longer nobody waits, whatever a backend says.
-const MOST_PATIENCE: Duration = Duration::from_mins(2);
-/// Files that are opened at once to see whether they have changed.
-const LOOKED_AT: usize = 16;
-/// A backend that rests because it failed rests for 20 s at most; what rests longer has a wrong key, or no credit.
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// For each question that is being asked, so many that wait for the answer of another.
+const WAITING: usize = 8;
 /// So many failures in a row that no question can help end a run: a wrong key fails ten thousand times otherwise.
 const HOPELESS: usize = 10;
 
@@ -149,12 +142,13 @@ impl Run<'_> {
             run: self,
             purse: Purse::new(self.terms.most, self.terms.spent),
             twins: self.terms.twins.then(|| Twins::of(known)),
+            turns: Semaphore::new(self.terms.at_once.max(1)),
             stop: self.stop.child_token(),
         };
         let mut tally = Tally { spent: self.terms.spent, ..Tally::default() };
         let mut hopeless = 0;
         let asking = iter(jobs).map(async |job| (job, going.end(job).await));
-        let mut ends = pin!(asking.buffer_unordered(self.terms.at_once.max(1)));
+        let mut ends = pin!(asking.buffer_unordered(WAITING * self.terms.at_once.max(1)));
         while let Some((job, end)) = ends.next().await {
             match end {
                 End::Asked { outcome, digest, waiting } => {
@@ -170,8 +164,9 @@ impl Run<'_> {
                 }
                 End::Same { place, digest } => {
                     let served = served(journal.line(place).await?, &job.head);
-                    tally.count(!served.contains_key("error"));
-                    tally.same += 1;
+                    let is_answer = !served.contains_key("error");
+                    tally.count(is_answer);
+                    tally.same += usize::from(is_answer);
                     journal.add(&line(job, served, Some(digest))).await?;
                 }
                 End::Left(why) => {
@@ -191,6 +186,8 @@ struct Going<'a> {
     run: &'a Run<'a>,
     purse: Purse,
     twins: Option<Twins>,
+    /// Who has one opens pictures and asks.
+    turns: Semaphore,
     stop: CancellationToken,
 }
 
@@ -202,6 +199,7 @@ impl Going<'_> {
     }
 
     async fn end(&self, job: &Job) -> End {
+        let turn = self.turns.acquire().await;
         if self.stop.is_cancelled() {
             return End::Left(Stopped::Told);
         }
@@ -212,6 +210,8 @@ impl Going<'_> {
         let digest = look.digest();
         let waiting = match self.twins.as_ref().map(|twins| twins.find(twin_digest(&job.ask, &digest))) {
             Some(Found::Asked(asked)) => {
+                // Somebody else may have use of the turn, and of the memory.
+                drop((look, turn));
                 let place = twins::written(asked).await;
                 return place.map_or(End::Left(Stopped::Told), |place| End::Same { place, digest });
             }
@@ -232,7 +232,7 @@ impl Going<'_> {
         if self.stop.is_cancelled() {
             return Err(Stopped::Told);
         }
-        let outcome = self.patiently(look).await;
+        let outcome = patiently(look, &self.stop).await;
         // Answers that came to nothing cost money too.
         let cost = match &outcome {
             Ok(reply) => reply.cost,
@@ -240,24 +240,6 @@ impl Going<'_> {
         };
         reserved.spend(cost.unwrap_or_default());
         Ok(outcome)
-    }
-
-    /// Asks, and again when nobody had the time: that costs nothing.
-    async fn patiently(&self, look: &Look<'_>) -> Result<Reply> {
-        let mut outcome = look.ask().await;
-        for wait in PATIENCE {
-            let Err(failure) = &outcome else { break };
-            let is_passing = matches!(failure.code, Code::RateLimited | Code::Overloaded | Code::NoProvider);
-            let wait = failure.retry_after.unwrap_or(wait).max(wait);
-            if !failure.retryable || !is_passing || wait > patience(failure) {
-                break;
-            }
-            tokio::select! {
-                () = self.stop.cancelled() => break,
-                () = sleep(wait) => outcome = look.ask().await,
-            }
-        }
-        outcome
     }
 }
 
@@ -276,105 +258,4 @@ impl Tally {
 fn unknown_cost() -> Failure {
     Failure::new(Code::BudgetExceeded, "what this may cost is not known, so no limit can hold: it was not asked")
         .advise("give the model a price in the configuration, or leave the limit out")
-}
-
-/// How long is waited at most after this.
-fn patience(failure: &Failure) -> Duration {
-    if failure.code == Code::NoProvider { LONGEST_REST } else { MOST_PATIENCE }
-}
-
-/// Whether other questions would fail in the same way, and for longer than anybody waits.
-fn is_hopeless(failure: &Failure) -> bool {
-    let is_passing = failure.retryable && failure.retry_after.is_none_or(|wait| wait <= patience(failure));
-    !is_passing
-        && matches!(failure.code, Code::UpstreamAuth | Code::NoProvider | Code::BudgetExceeded | Code::ModelNotFound)
-}
-
-/// A line: what is known by, the files it is about, and what became of it.
-fn line(job: &Job, told: Map<String, Value>, digest: Option<Digest>) -> Value {
-    let mut line = job.head.clone();
-    if let Some(digest) = digest {
-        line.insert(DIGEST.into(), json!(hex(&digest)));
-    }
-    line.extend(told);
-    Value::Object(line)
-}
-
-/// What files are now, by the names of all that one question is about.
-#[derive(Debug, Clone, Default)]
-pub struct Files(HashMap<Arc<[String]>, String>);
-
-impl Files {
-    /// Looks at the files of these questions. What lies at an address is not fetched for that, and what cannot be opened is
-    /// left out.
-    pub async fn of<'a>(gateway: &Gateway, asker: &Asker, asks: impl IntoIterator<Item = &'a Ask>) -> Self {
-        let is_near = |image: &String| matches!(Source::parse(image), Ok(Source::Path(_) | Source::Data(_)));
-        let near = asks.into_iter().filter(|ask| ask.images.iter().all(is_near));
-        let asks: HashMap<&Arc<[String]>, &Ask> = near.map(|ask| (&ask.images, ask)).collect();
-        let looking = iter(asks).map(async |(images, ask)| {
-            let look = gateway.look(ask, asker).await.ok()?;
-            Some((Arc::clone(images), hex(&look.digest())))
-        });
-        Self(looking.buffer_unordered(LOOKED_AT).filter_map(async |seen| seen).collect().await)
-    }
-
-    /// Whether the files that a line is about are still what they were, as far as that is known.
-    #[must_use]
-    pub fn are_those_of(&self, line: &Value, ask: &Ask) -> bool {
-        line[DIGEST].as_str().zip(self.0.get(&ask.images)).is_none_or(|(then, now)| then == now)
-    }
-}
-
-fn hex(digest: &Digest) -> String {
-    blake3::Hash::from(*digest).to_hex().to_string()
-}
-
-/// The member of a line that says which files were looked at.
-const DIGEST: &str = "images_blake3";
-
-/// The line of another, without what is its own; it costs nothing a second time.
-fn served(line: Value, head: &Map<String, Value>) -> Map<String, Value> {
-    let Value::Object(mut line) = line else { return Map::new() };
-    let same = line.remove("same_as").or_else(|| line.get("id").cloned());
-    line.retain(|name, _| !head.contains_key(name) && name != DIGEST);
-    if line.contains_key("cost_usd") {
-        line.insert("cost_usd".into(), json!(0.0));
-    }
-    line.extend(same.map(|id| ("same_as".to_owned(), id)));
-    line
-}
-
-/// What makes two questions the same: what is asked, and the bytes that it is asked about.
-fn twin_digest(ask: &Ask, images: &Digest) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(images).update(question_digest(ask).as_bytes());
-    *hasher.finalize().as_bytes()
-}
-
-/// What a question asks, whatever it asks it about: the same for the same question in every process.
-#[must_use]
-pub fn question_digest(ask: &Ask) -> String {
-    let Ask { prompt, task, schema, model, fallback, boxes, detail, region, system, sampling, .. } = ask;
-    let said = json!({
-        "prompt": prompt, "task": task, "schema": schema, "model": model, "system": system, "boxes": boxes,
-        "fallback": format!("{fallback:?}"), "detail": format!("{detail:?}"), "region": format!("{region:?}"),
-        "sampling": format!("{sampling:?}"),
-    });
-    blake3::hash(said.to_string().as_bytes()).to_hex()[..32].to_owned()
-}
-
-/// An answer of an earlier part of a run, for questions that are the same.
-#[derive(Debug, Clone, Copy)]
-pub struct Known {
-    digest: Digest,
-    place: Place,
-}
-
-impl Known {
-    /// The answer in this line, which was written for this question.
-    #[must_use]
-    pub fn of(line: &Value, place: Place, ask: &Ask) -> Option<Self> {
-        let images = blake3::Hash::from_hex(line[DIGEST].as_str()?).ok()?;
-        Some(Self { digest: twin_digest(ask, images.as_bytes()), place })
-    }
 }

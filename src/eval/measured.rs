@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::dataset::{Dataset, Item};
 use super::record::{Fault, Outcome, Record};
+use crate::compare::COMPARED;
 use crate::score::differences::{Run, differences};
 use crate::score::{Metric, fields, text};
 
@@ -173,12 +174,13 @@ fn split(text: &str, most: usize) -> (&str, &str) {
     text.split_at(text.char_indices().nth(most).map_or(text.len(), |(end, _)| end))
 }
 
-/// How much two answers to the same question agree, from 0 to 1: data by its fields, texts by the edits between them.
+/// How much two answers to the same question agree, from 0 to 1: data by its fields, texts by the edits between them, of
+/// so many characters as a comparison looks at.
 #[must_use]
 pub fn agreement(one: &str, other: &str) -> f64 {
     let data = |text: &str| serde_json::from_str::<Value>(text).ok().filter(Value::is_object);
     match (data(one), data(other)) {
         (Some(one), Some(other)) => fields::agreement(&one, &other),
-        _ => text::similarity(one, other),
+        _ => text::similarity(split(one, COMPARED).0, split(other, COMPARED).0),
     }
 }

@@ -18,6 +18,7 @@ pub struct Record {
     pub outcome: Outcome,
     /// The model that answered, by its own account: `provider/model`.
     pub answered_by: Option<String>,
+    /// What the calls took that brought the answer, without waits of ours before and between them.
     pub latency_ms: Option<f64>,
     pub cost_usd: Option<f64>,
     pub input_tokens: u64,
@@ -77,7 +78,7 @@ impl Record {
             images: text("images_blake3"),
             outcome,
             answered_by: text("provider").zip(text("model")).map(|(provider, model)| format!("{provider}/{model}")),
-            latency_ms: line["latency_ms"].as_f64(),
+            latency_ms: answering(line).or_else(|| line["latency_ms"].as_f64()),
             cost_usd: line["cost_usd"].as_f64(),
             input_tokens: tokens("input_tokens"),
             output_tokens: tokens("output_tokens"),
@@ -119,6 +120,14 @@ fn said(line: &Value) -> Option<String> {
     text.map(str::to_owned).or_else(|| line.get("data").map(Value::to_string))
 }
 
+/// Milliseconds of the calls that an answer came from: where the first one broke its form, two.
+fn answering(line: &Value) -> Option<f64> {
+    let attempts = line["route"]["attempts"].as_array()?.iter();
+    let answering = attempts.filter(|attempt| matches!(attempt["outcome"].as_str(), Some("ok" | "schema_mismatch")));
+    let times: Vec<f64> = answering.filter_map(|attempt| attempt["latency_ms"].as_f64()).collect();
+    (!times.is_empty()).then(|| times.iter().sum())
+}
+
 fn finish(reason: Option<&str>) -> Finish {
     match reason {
         Some("length") => Finish::Cut,
@@ -146,9 +155,11 @@ mod tests {
         let line = json!({"item": "a", "model_asked": "m", "repeat": 1, "images_blake3": "ff", "task": "ask",
             "text": "25.41", "provider": "p", "model": "m-1", "latency_ms": 12, "cost_usd": 0.5,
             "usage": {"input_tokens": 7, "output_tokens": 2}, "finish_reason": "length", "cached": false,
+            "route": {"attempts": [{"outcome": "rate_limited", "latency_ms": 900}, {"outcome": "ok", "latency_ms": 11}]},
             "warnings": ["cut"], "images": [{"sent": {"format": "png", "width": 3, "height": 2, "bytes": 9}}]});
         let record = Record::read(&line).expect("a record");
         assert_eq!((record.said(), record.fault()), (Some("25.41"), Some(Fault::Truncation)));
+        assert_eq!(record.latency_ms, Some(11.0), "waiting for others, and again, is no speed of the model's");
         assert_eq!(
             (record.answered_by.as_deref(), record.sent),
             (Some("p/m-1"), vec!["3 × 2 png, 9 bytes".to_owned()])

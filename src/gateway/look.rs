@@ -2,13 +2,15 @@
 //! first what it would cost, and whether the same was asked before.
 
 use tokio::time::Instant;
-use vision_providers::estimate::Estimate;
+use vision_providers::estimate::{Estimate, Outline};
 use vision_providers::price::{MicroUsd, Price};
+use vision_providers::request::Output;
 use vision_providers::wire::Delivery;
 
 use super::wanted::{shown, wanted};
 use super::{Ask, Asker, Gateway, Given, Read};
 use crate::failure::Result;
+use crate::layers::validate::repair_words;
 use crate::reply::Reply;
 use crate::router::roster::Candidate;
 use crate::speech::Audience;
@@ -33,7 +35,7 @@ impl Gateway {
         Ok(Look { gateway: self, asker, ask, read: Read { question, pictures } })
     }
 
-    /// What one call costs, whoever of its plan answers; `None` when that cannot be told.
+    /// What a question costs, whoever of its plan is asked; `None` when that cannot be told.
     pub(super) fn costs(&self, ask: &Ask, asker: &Asker, read: &Read) -> Option<Costs> {
         let wanted = wanted(ask, asker, &read.question, &self.settings, Delivery::Whole);
         let wanted = shown(wanted, &read.pictures, ask.region.as_ref(), self.settings.total);
@@ -43,14 +45,29 @@ impl Gateway {
             if candidate.card.price == Some(Price::default()) {
                 return Some(Costs::default());
             }
-            let estimate = Estimate::from_outline(&wanted.outline.fitted(&candidate.card), &candidate.card)?;
-            Some(Costs { likely: estimate.likely?, most: estimate.most? })
+            self.costs_of(&wanted.outline.fitted(&candidate.card), candidate, &read.question.output)
         };
         let all = plan.candidates.iter().map(costs).collect::<Option<Vec<_>>>()?;
-        let dearest = all.iter().map(|costs| costs.most).max()?;
-        // Two may be asked at once.
-        let most = if plan.hedge.is_some() { MicroUsd(dearest.0.saturating_mul(2)) } else { dearest };
-        Some(Costs { likely: all.first()?.likely, most })
+        // Each may be billed for an answer of no use before the next one is asked.
+        let most = all.iter().fold(0, |sum: u64, costs| sum.saturating_add(costs.most.0));
+        Some(Costs { likely: all.first()?.likely, most: MicroUsd(most) })
+    }
+
+    /// What asking one of them costs: an answer that breaks its form is asked for once more, and a call that broke off is
+    /// made again and may be billed all the same.
+    fn costs_of(&self, outline: &Outline, candidate: &Candidate, output: &Output) -> Option<Costs> {
+        let of_a_call = |outline: &Outline| {
+            let estimate = Estimate::from_outline(outline, &candidate.card)?;
+            let (likely, most) = (estimate.likely?, estimate.most?);
+            let calls = 1 + u64::from(self.settings.retries.min(1));
+            Some((Costs { likely, most: most.max(MicroUsd(likely.0.saturating_mul(calls))) }, estimate.longest?))
+        };
+        let (first, longest) = of_a_call(outline)?;
+        if *output == Output::Text {
+            return Some(first);
+        }
+        let (again, _) = of_a_call(&Outline { words: outline.words + repair_words(longest), ..outline.clone() })?;
+        Some(Costs { most: MicroUsd(first.most.0.saturating_add(again.most.0)), ..first })
     }
 }
 
@@ -59,7 +76,7 @@ impl Gateway {
 pub struct Costs {
     /// When the first who may be asked gives an answer of usual length.
     pub likely: MicroUsd,
-    /// When the dearest gives the longest.
+    /// When everybody who may be asked is, and gives the longest answers, as often as they are asked for.
     pub most: MicroUsd,
 }
 
@@ -74,8 +91,7 @@ impl Look<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    /// What the answer costs, by estimates of one call; `None` when that cannot be told. Who cannot be asked at all costs
-    /// nothing.
+    /// What the answer costs, by estimates; `None` when that cannot be told. Who cannot be asked at all costs nothing.
     #[must_use]
     pub fn costs(&self) -> Option<Costs> {
         self.gateway.costs(self.ask, self.asker, &self.read)

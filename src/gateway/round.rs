@@ -54,7 +54,7 @@ impl Gateway {
 }
 
 impl Round<'_> {
-    /// What asking all of them costs at most, by estimates of one call each. Who cannot be asked at all costs nothing.
+    /// What asking all of them costs at most, by estimates. Who cannot be asked at all costs nothing.
     ///
     /// # Errors
     /// `BUDGET_EXCEEDED` naming the models whose cost nobody can tell beforehand.

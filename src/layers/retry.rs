@@ -107,7 +107,8 @@ impl VisionProvider for Retrying {
         loop {
             let until = attempts.begin();
             let outcome = self.inner.complete(&ctx.until(until), req).await;
-            if let Some(ended) = attempts.settle(outcome).await {
+            let waited = outcome.as_ref().map_or(Duration::ZERO, |answer| answer.waited);
+            if let Some(ended) = attempts.settle(outcome, waited).await {
                 return ended.map(|answer| Answer { tries: attempts.told(), ..answer });
             }
         }
@@ -120,7 +121,7 @@ impl VisionProvider for Retrying {
         let (first, rest) = loop {
             let opening = timeout_at(attempts.begin(), begun(&self.inner, ctx, req)).await;
             let outcome = opening.unwrap_or_else(|_| Err(self.late()));
-            if let Some(ended) = attempts.settle(outcome).await {
+            if let Some(ended) = attempts.settle(outcome, Duration::ZERO).await {
                 break ended?;
             }
         };
@@ -189,11 +190,11 @@ impl<'a> Attempts<'a> {
         if self.ctx.last { self.ctx.deadline } else { self.ctx.deadline.min(self.began + self.layer.settings.attempt) }
     }
 
-    /// How it ends, or `None` after the pause before another attempt.
-    async fn settle<T>(&mut self, outcome: Result<T>) -> Option<Result<T>> {
+    /// How it ends, or `None` after the pause before another attempt. Of its time, so much was `waited` for a turn.
+    async fn settle<T>(&mut self, outcome: Result<T>, waited: Duration) -> Option<Result<T>> {
         let error = outcome.as_ref().err().map(Error::kind);
         self.retried();
-        self.tries.push(Try { error, latency: self.began.elapsed() });
+        self.tries.push(Try { error, latency: self.began.elapsed().saturating_sub(waited) });
         let error = match outcome {
             Ok(answer) => {
                 self.layer.budget.change(Balance::earn);

@@ -151,6 +151,13 @@ const LONGEST_REPEATED: usize = 20_000;
 /// Characters of a wrong answer that an error shows.
 const LONGEST_SHOWN: usize = 1000;
 
+/// Tokens of what a model is sent beyond the first question when its answer, which had so many at most, was wrong.
+#[must_use]
+pub fn repair_words(longest: u64) -> u64 {
+    // A character may be a token of its own, and what is wrong has to be said.
+    longest.min(LONGEST_REPEATED as u64) + 200
+}
+
 /// What became of an answer.
 enum Verdict {
     Right(Answer),

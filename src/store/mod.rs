@@ -80,6 +80,7 @@ impl StoredAnswer {
             partial,
             cached: _,
             tries: _,
+            waited: _,
             allowance: _,
         } = answer;
         (!partial).then(|| Self {

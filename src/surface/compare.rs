@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use vision_providers::price::MicroUsd;
 use vision_providers::request::CacheMode;
 
-use crate::compare::{Comparing, Comparison, Following, compare};
+use crate::compare::{self, Comparing, Comparison, Following};
 use crate::eval::dataset::{Dataset, Item};
 use crate::eval::manifest::Manifest;
 use crate::eval::measured::measure;
@@ -63,11 +63,15 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let models = args.models.iter().map(|model| model.trim().to_owned()).collect();
-    let comparing = Comparing { ask, models, expected: args.expect, max_cost: args.max_cost };
+    let models: Vec<String> = args.models.iter().map(|model| model.trim().to_owned()).collect();
     let asker = Asker::local(Door::CommandLine);
+    if let Err(failure) = compare::check(&models, gateway, &asker.rights) {
+        show_failure(&failure, json);
+        return ExitCode::from(2);
+    }
+    let comparing = Comparing { ask, models, expected: args.expect, max_cost: args.max_cost };
     let outcome = tokio::select! {
-        outcome = compare(gateway, &comparing, &asker, Following::Nobody) => outcome,
+        outcome = compare::compare(gateway, &comparing, &asker, Following::Nobody) => outcome,
         _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
     };
     let comparison = match outcome {

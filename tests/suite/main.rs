@@ -26,6 +26,7 @@ mod runs;
 mod service;
 mod several;
 mod streams;
+mod terms;
 mod tidy;
 mod tools;
 mod traces;

@@ -78,7 +78,7 @@ impl fmt::Debug for Memory {
 
 /// The same answer, for whom it costs nothing.
 pub(super) fn remembered(answer: &Answer) -> Answer {
-    Answer { cached: true, tries: Vec::new(), allowance: None, ..answer.clone() }
+    Answer { cached: true, tries: Vec::new(), waited: Duration::ZERO, allowance: None, ..answer.clone() }
 }
 
 /// Whether it is complete, and ended by itself.

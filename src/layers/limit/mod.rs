@@ -170,10 +170,12 @@ impl VisionProvider for Limited {
     }
 
     async fn complete(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<Answer> {
+        let began = Instant::now();
         let _turn = self.turn(ctx, &req.model).await?;
+        let waited = began.elapsed();
         let outcome = self.inner.complete(ctx, req).await;
         self.turnstile.heard(&req.model, outcome.as_ref().map(|_| ()));
-        outcome
+        outcome.map(|answer| Answer { waited: answer.waited + waited, ..answer })
     }
 
     async fn stream(&self, ctx: &CallCtx, req: &VisionRequest) -> Result<AnswerStream> {

@@ -1,6 +1,7 @@
 //! What a batch is about: files, folders, patterns, addresses, and manifests with a question of their own on each line.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -16,6 +17,8 @@ use crate::surface::arguments;
 const ENDINGS: [&str; 9] = ["bmp", "gif", "jpeg", "jpg", "pdf", "png", "tif", "tiff", "webp"];
 /// Questions of one run.
 const MOST: usize = 1_000_000;
+/// Files that are left out, of which is told.
+const MOST_TOLD: usize = 20;
 /// Characters of an address or of data that a line repeats.
 const LONGEST_SHOWN: usize = 2000;
 
@@ -23,30 +26,46 @@ const LONGEST_SHOWN: usize = 2000;
 ///
 /// # Errors
 /// `INVALID_INPUT` naming what cannot be used.
-pub(super) fn jobs(inputs: &[String], base: &Ask) -> Result<Vec<Job>> {
+pub(super) fn jobs(inputs: &[String], base: &Ask) -> Result<Inputs> {
     let mut collected = Collected::default();
     for input in inputs {
         if is_manifest(input) {
             manifest(Path::new(input), base, &mut collected)?;
             continue;
         }
-        for image in images(input)? {
+        let found = images(input)?;
+        collected.left_out.extend(found.left_out);
+        for image in found.images {
             if collected.named.insert(image.clone()) {
                 collected.add(None, Ask { images: [image].into(), ..base.clone() })?;
             }
         }
     }
+    let more = collected.left_out.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        collected.left_out.truncate(MOST_TOLD);
+        collected.left_out.push(format!("{more} more"));
+    }
     if collected.jobs.is_empty() {
         let message = format!("nothing to ask about in {}", inputs.join(", "));
-        return Err(Failure::invalid(message)
-            .advise(format!("name files, or folders with files that end in {}", ENDINGS.join(", "))));
+        let failure = Failure::invalid([vec![message], collected.left_out].concat().join("; "));
+        return Err(failure.advise(format!("name files, or folders with files that end in {}", ENDINGS.join(", "))));
     }
-    Ok(collected.jobs)
+    Ok(Inputs { jobs: collected.jobs, left_out: collected.left_out })
+}
+
+/// What inputs come to.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub(super) jobs: Vec<Job>,
+    /// What was found and nobody is asked about, and why.
+    pub(super) left_out: Vec<String>,
 }
 
 #[derive(Default)]
 struct Collected {
     jobs: Vec<Job>,
+    left_out: Vec<String>,
     /// Images that were named without a question of their own.
     named: HashSet<String>,
     ids: HashSet<String>,
@@ -106,48 +125,71 @@ fn is_manifest(input: &str) -> bool {
         && matches!(Source::parse(input), Ok(Source::Path(_)))
 }
 
+/// Images that were found.
+#[derive(Default)]
+struct Found {
+    images: Vec<String>,
+    left_out: Vec<String>,
+}
+
 /// The images that one input names.
-fn images(input: &str) -> Result<Vec<String>> {
-    let path = Path::new(input);
-    if path.is_dir() {
-        return folder(path);
-    }
+fn images(input: &str) -> Result<Found> {
+    let (path, mut found) = (Path::new(input), Found::default());
     let is_pattern = input.contains(['*', '?', '[']);
-    if path.exists() || !is_pattern || !matches!(Source::parse(input), Ok(Source::Path(_))) {
-        return Ok(vec![input.to_owned()]);
+    if path.is_dir() {
+        found.folder(path)?;
+    } else if path.exists() || !is_pattern || !matches!(Source::parse(input), Ok(Source::Path(_))) {
+        found.images.push(input.to_owned());
+    } else {
+        found.pattern(input)?;
     }
-    let wrong = |why: String| Failure::invalid(format!("reading the pattern {input}: {why}"));
-    let found = glob::glob(input).map_err(|error| wrong(error.to_string()))?;
-    let mut images = Vec::new();
-    for path in found {
-        let path = path.map_err(|error| wrong(error.to_string()))?;
-        if path.is_dir() {
-            images.extend(folder(&path)?);
-        } else {
-            images.push(text(&path)?);
-        }
-    }
-    if images.is_empty() { Err(wrong("nothing has such a name".into())) } else { Ok(images) }
+    Ok(found)
 }
 
-/// The images in a folder and those below it, in the order of their names. Hidden ones are nobody's to send away.
-fn folder(folder: &Path) -> Result<Vec<String>> {
-    let is_hidden =
-        |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
-    let mut images = Vec::new();
-    for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
-        let entry = entry.map_err(|error| Failure::invalid(format!("reading {}: {error}", folder.display())))?;
-        let ending = entry.path().extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        if entry.file_type().is_file() && ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)) {
-            images.push(text(entry.path())?);
+impl Found {
+    fn pattern(&mut self, pattern: &str) -> Result<()> {
+        let wrong = |why: &dyn Display| Failure::invalid(format!("reading the pattern {pattern}: {why}"));
+        let mut is_any = false;
+        for path in glob::glob(pattern).map_err(|error| wrong(&error))? {
+            let path = path.map_err(|error| wrong(&error))?;
+            is_any = true;
+            if path.is_dir() {
+                self.folder(&path)?;
+            } else {
+                self.file(&path);
+            }
+        }
+        let literal = "`*`, `?` and `[` are patterns here: where a name has one, write it as `[*]`, `[?]` or `[[]`";
+        if is_any { Ok(()) } else { Err(wrong(&"nothing has such a name").advise(literal)) }
+    }
+
+    /// Images in a folder and those below it, in the order of their names. Hidden ones are nobody's to send away, and
+    /// folders that links lead to may lie anywhere.
+    fn folder(&mut self, folder: &Path) -> Result<()> {
+        let is_hidden =
+            |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+        for entry in WalkDir::new(folder).sort_by_file_name().into_iter().filter_entry(|entry| !is_hidden(entry)) {
+            let entry = entry.map_err(|error| Failure::invalid(format!("reading {}: {error}", folder.display())))?;
+            let (path, is_link) = (entry.path(), entry.path_is_symlink() && entry.depth() > 0);
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            let is_image = ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending));
+            if is_image && path.is_file() {
+                self.file(path);
+            } else if is_link && path.is_dir() {
+                self.left_out.push(format!("{} is a link to a folder, which is not entered", path.display()));
+            } else if is_link && is_image {
+                self.left_out.push(format!("{} is a link to no file", path.display()));
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path) {
+        match path.to_str() {
+            Some(text) => self.images.push(text.to_owned()),
+            None => self.left_out.push(format!("the name of {} is not UTF-8 text", path.display())),
         }
     }
-    Ok(images)
-}
-
-fn text(path: &Path) -> Result<String> {
-    let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Failure::invalid(format!("the name of {} is not UTF-8 text", path.display())))
 }
 
 /// The questions of a manifest: each line is an image, or an object with the arguments of `analyze_image` and perhaps an

@@ -67,14 +67,18 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
     };
     let began = Instant::now();
     let stop = CancellationToken::new();
-    let (out, skipped) = (prepared.out.clone(), prepared.skipped);
+    let (out, skipped, left_out) = (prepared.out.clone(), prepared.skipped, prepared.left_out.clone());
+    for why in &left_out {
+        tell(&format!("warning: left out: {why}"));
+    }
     let progress = Progress::of(prepared.jobs.len(), quiet);
     let outcome = until_told(carried_out(gateway, prepared, stop.clone(), &progress), &stop).await;
     progress.end();
     let left = || Err(Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume"));
     match outcome.unwrap_or_else(left) {
         Ok(tally) => {
-            let summary = Summary { tally, skipped, out: &out, seconds: began.elapsed().as_secs_f64() };
+            let summary =
+                Summary { tally, skipped, left_out: &left_out, out: &out, seconds: began.elapsed().as_secs_f64() };
             summary.show(json, quiet);
             if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -88,6 +92,8 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
 /// A run that may begin.
 struct Prepared {
     jobs: Vec<Job>,
+    /// What was found and is not asked about, and why.
+    left_out: Vec<String>,
     known: Vec<Known>,
     journal: Journal,
     terms: Terms,
@@ -101,7 +107,8 @@ async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
     let (inputs, resume, out) = (args.inputs, args.resume, args.out);
     let (at_once, most) = (usize::from(args.jobs), args.max_cost);
     let broken = |_| Failure::new(Code::Internal, "reading the inputs met a fault of the program");
-    let jobs = spawn_blocking(move || inputs::jobs(&inputs, &base)).await.map_err(broken).flatten()?;
+    let found = spawn_blocking(move || inputs::jobs(&inputs, &base)).await.map_err(broken).flatten()?;
+    let (jobs, left_out) = (found.jobs, found.left_out);
     let asks = jobs.iter().map(|job| &job.ask).filter(|_| resume && out.exists());
     let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
     let preparing = spawn_blocking(move || {
@@ -110,7 +117,7 @@ async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
         let all = jobs.len();
         let jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
         let terms = Terms { at_once, most, spent, twins: true };
-        Ok(Prepared { skipped: all - jobs.len(), jobs, known, journal, terms, out })
+        Ok(Prepared { skipped: all - jobs.len(), jobs, left_out, known, journal, terms, out })
     });
     preparing.await.map_err(broken).flatten()
 }
@@ -192,6 +199,7 @@ pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
 struct Summary<'a> {
     tally: Tally,
     skipped: usize,
+    left_out: &'a [String],
     out: &'a Path,
     seconds: f64,
 }
@@ -202,11 +210,11 @@ impl Summary<'_> {
     }
 
     fn show(&self, json: bool, quiet: bool) {
-        let Self { tally, skipped, out, seconds } = self;
+        let Self { tally, skipped, left_out, out, seconds } = self;
         let cost = tally.spent.dollars();
         if json {
             let mut value = json!({"answered": tally.answered, "failed": tally.failed, "same": tally.same,
-                "answered_before": skipped, "not_asked": tally.left, "cost_usd": cost, "seconds": seconds,
+                "answered_before": skipped, "not_asked": tally.left, "left_out": left_out, "cost_usd": cost, "seconds": seconds,
                 "out": out.display().to_string()});
             if let Some(why) = &tally.stopped {
                 value["stopped"] = json!(why.name());

@@ -29,6 +29,7 @@ use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
 use crate::score::Metric;
 use crate::statistics::bootstrap::Resampling;
+use crate::surface::StopSignal;
 use crate::surface::batch::{dollars, told};
 use crate::surface::cli::{print, print_json, tell};
 use crate::surface::progress::{Progress, until_told};
@@ -121,14 +122,8 @@ struct Plan {
 pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
     let json = args.json;
     let planning = spawn_blocking(move || plan(args)).await;
-    let plan = planning.map_err(|_| broken()).flatten().and_then(|plan| {
-        plan.protocol
-            .models
-            .iter()
-            .chain(plan.judge.iter().map(|judge| &judge.model))
-            .try_for_each(|model| gateway.roster.resolve(model).map(drop))?;
-        Ok(plan)
-    });
+    let plan = planning.map_err(|_| broken()).flatten();
+    let plan = plan.and_then(|plan| meant(gateway, &plan).map(|()| plan));
     let plan = match plan {
         Ok(plan) => plan,
         Err(failure) => {
@@ -145,6 +140,19 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
             ExitCode::FAILURE
         }
     }
+}
+
+/// Checks what the models are that were named.
+fn meant(gateway: &Gateway, plan: &Plan) -> Result<()> {
+    let mut known: HashMap<String, &str> = HashMap::new();
+    for model in &plan.protocol.models {
+        let meant = gateway.roster.resolve(model)?.name();
+        if let Some(other) = known.insert(meant.clone(), model) {
+            return Err(Failure::invalid(format!("`{other}` and `{model}` are the same model, {meant}"))
+                .advise("name models that differ"));
+        }
+    }
+    plan.judge.iter().try_for_each(|judge| gateway.roster.resolve(&judge.model).map(drop))
 }
 
 fn plan(args: Args) -> Result<Plan> {
@@ -260,10 +268,17 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     manifest.stopped = stopped.as_ref().map(Stopped::told);
     manifest.not_asked = tally.left;
     manifest.judge.clone_from(&plan.judge);
-    let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), &plan.dataset.items).await;
     let (json, conditions) = (plan.args.json, (plan.args.fail_under.clone(), plan.args.max_regression.clone()));
-    let writing = spawn_blocking(move || written(&plan, &manifest, &album)).await.map_err(|_| broken()).flatten();
-    let summary = writing?;
+    let writing = async {
+        let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), &plan.dataset.items).await;
+        spawn_blocking(move || written(&plan, &manifest, &album)).await.map_err(|_| broken()).flatten()
+    };
+    // Every answer is on the disk, so that whoever does not want to wait for the rest loses nothing.
+    let mut signal = StopSignal::listen();
+    let summary = tokio::select! {
+        summary = writing => summary?,
+        () = signal.told() => return Err(left()),
+    };
     let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
     if json {
         let spent = judged.as_ref().unwrap_or(&tally).spent;
@@ -298,10 +313,30 @@ async fn ask(gateway: &Gateway, plan: &Plan, stop: &CancellationToken, quiet: bo
             prepared.changed
         ));
     }
+    if plan.args.max_cost.is_some() {
+        check_costs(gateway, plan, &prepared.jobs).await?;
+    }
     let judged = judge::spent(&plan.args.out.join(VERDICTS))?;
     let (answered, spent) = (prepared.answered, MicroUsd(prepared.spent.0 + judged.0));
     let tally = asked(gateway, plan, prepared.jobs, prepared.journal, spent, told, stop, quiet).await?;
     Ok((tally, answered))
+}
+
+/// Refuses models whose cost nobody can tell beforehand, by the first question that each can be asked: no limit could hold.
+async fn check_costs(gateway: &Gateway, plan: &Plan, jobs: &[Job]) -> Result<()> {
+    let asker = Asker::local(Door::CommandLine);
+    for model in &plan.protocol.models {
+        for job in jobs.iter().filter(|job| job.ask.model.as_ref() == Some(model)) {
+            let Ok(look) = gateway.look(&job.ask, &asker).await else { continue };
+            if look.costs().is_some() {
+                break;
+            }
+            let message = format!("what `{model}` costs is not known beforehand, so --max-cost cannot hold");
+            return Err(Failure::new(Code::BudgetExceeded, message)
+                .advise("give the model a price in the configuration, leave it out, or leave --max-cost out"));
+        }
+    }
+    Ok(())
 }
 
 /// Has every answer judged that was not.
