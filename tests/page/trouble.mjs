@@ -194,3 +194,21 @@ await check("errors that are none, and streams of nonsense, are told as unreadab
     await page.unroute("**/v1/analyze");
   }
 });
+
+await check("of very much data the beginning is shown, and what a failure cost is said", async () => {
+  const page = await ready("steady", "other");
+  const data = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`member ${index}`, index]));
+  const answer = { data, provider: "steady", model: "steady", model_requested: "steady", latency_ms: 5, finish_reason: "stop" };
+  const failed = { error: { code: "UPSTREAM_TIMEOUT", message: "nobody answered", retryable: true }, cost_usd: 0.25, model_requested: "other" };
+  const warnings = ["a part of the cost is an estimate"];
+  await page.route("**/v1/compare", (route) => {
+    const [steady, other] = route.request().postDataJSON().models[0] === "steady" ? [answer, failed] : [failed, answer];
+    return route.fulfill({ json: { answers: [steady, other], agreement: { pairs: [] }, cost_usd: 0.25, warnings } });
+  });
+  await page.click("#ask");
+  const shown = page.locator("article", { hasText: "19,500 more are not shown" });
+  await shown.waitFor();
+  assert.equal(await shown.locator("tr").count(), 500);
+  await page.locator("article", { hasText: "It cost $0.250 all the same." }).waitFor();
+  assert.match(await page.locator("#agreement").innerText(), /\$0\.250 together\s+A part of the cost is an estimate\./);
+});
