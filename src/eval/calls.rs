@@ -83,9 +83,11 @@ pub struct Cost {
     pub billed: usize,
     /// Of these, those whose cost is known.
     pub known: usize,
-    /// The mean of those; nothing where it is not known of all, because a part says little of the rest.
+    /// The mean of those; nothing where it is known of less than nine in ten, because a part says little of the rest. Not to
+    /// be shown without how many are known, unless that is all of them.
     pub per_call: Option<f64>,
-    /// For each full point of the score, of the calls that have one: where that is 0 or 1, for each right answer.
+    /// For each full point of the score, of the calls that have one: where that is 0 or 1, for each right answer. Nothing
+    /// unless the cost of all is known.
     pub per_correct: Option<f64>,
 }
 
@@ -93,7 +95,7 @@ impl Cost {
     pub(super) fn of(calls: &[&Measured]) -> Self {
         let billed: Vec<&&Measured> = calls.iter().filter(|call| call.record.may_be_billed()).collect();
         let known = billed.iter().filter(|call| call.record.cost_usd.is_some()).count();
-        let is_whole = known > 0 && known == billed.len();
+        let (is_whole, is_enough) = (known == billed.len(), known > 0 && known * 10 >= billed.len() * 9);
         let scored: Vec<&&Measured> = billed.iter().filter(|call| call.score.is_some()).copied().collect();
         let score = total(scored.iter().map(|call| call.score));
         let paid = total(scored.iter().map(|call| call.record.cost_usd));
@@ -101,7 +103,7 @@ impl Cost {
             total: total(calls.iter().map(|call| call.record.cost_usd)),
             billed: billed.len(),
             known,
-            per_call: is_whole.then(|| total(billed.iter().map(|call| call.record.cost_usd)) / float(known)),
+            per_call: is_enough.then(|| total(billed.iter().map(|call| call.record.cost_usd)) / float(known)),
             per_correct: (is_whole && score > 0.0).then(|| paid / score),
         }
     }

@@ -86,6 +86,11 @@ fn a_cost_that_is_known_in_part_is_no_mean() {
     let cost = of(&set(4), records, None).models[0].cost;
     assert_eq!((cost.known, cost.billed, cost.is_whole()), (1, 3, false), "a rate limit bills nothing");
     assert_eq!((cost.per_call, cost.per_correct), (None, None));
+    let mut records: Vec<Record> = (0..9).map(|id| call(&id.to_string(), "a", 0, said("right"))).collect();
+    records.push(call("9", "a", 0, failed("UPSTREAM_TIMEOUT")));
+    let cost = of(&set(10), records, None).models[0].cost;
+    assert_eq!((cost.known, cost.billed, cost.per_correct), (9, 10, None));
+    near(cost.per_call, 0.5);
 }
 
 #[test]

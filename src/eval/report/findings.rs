@@ -37,7 +37,7 @@ pub(super) fn of(summary: &Summary) -> Vec<Finding> {
         (ranking.order.clone(), "Cheapest of all", "Fastest of all")
     } else {
         let among = [&[best], peers.as_slice()].concat();
-        (among, "Cheapest of those not told apart from it", "Fastest of those not told apart from it")
+        (among, "Cheapest of these", "Fastest of these")
     };
     let least = |of: &dyn Fn(&ModelSummary) -> Option<f64>| {
         let known = among.iter().filter_map(|place| summary.models.get(*place)).filter_map(|it| Some((it, of(it)?)));
@@ -53,7 +53,12 @@ pub(super) fn of(summary: &Summary) -> Vec<Finding> {
     findings.extend(least(&per_thousand).map(|(model, cost, unknown)| Finding {
         title: cheapest,
         headline: line(&model.name),
-        text: format!("{} for a thousand calls, with a score of {}.{unknown}", figures::dollars(cost), scored(model)),
+        text: format!(
+            "{} for a thousand calls{}, with a score of {}.{unknown}",
+            figures::dollars(cost),
+            partly(model),
+            scored(model)
+        ),
     }));
     findings.extend(least(&|model| model.latency_ms.map(|it| it.p50)).map(|(model, time, unknown)| Finding {
         title: fastest,
@@ -66,6 +71,12 @@ pub(super) fn of(summary: &Summary) -> Vec<Finding> {
     }));
     findings.extend(resolution(summary));
     findings
+}
+
+/// Of how many calls the cost is known, where it is not of all.
+fn partly(model: &ModelSummary) -> String {
+    let (known, billed) = (figures::count(model.cost.known), figures::count(model.cost.billed));
+    if model.cost.is_whole() { String::new() } else { format!(", as far as known of {known} of {billed}") }
 }
 
 /// How small a difference to the highest score this set can show; nothing where no two models are compared.

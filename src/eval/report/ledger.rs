@@ -97,7 +97,7 @@ fn tokens(model: &ModelSummary, tokens: u64) -> Cell {
 
 /// Of how many something is known, where it is not of all.
 fn known(known: usize, all: usize) -> String {
-    if known == all { String::new() } else { format!("{} of {} known", figures::count(known), figures::count(all)) }
+    if known == all { String::new() } else { format!("{}/{} known", figures::count(known), figures::count(all)) }
 }
 
 /// Dollars for a thousand calls.

@@ -257,7 +257,7 @@ fn what_the_figures_are_not_about_is_said() {
         "0 (IMAGE_TOO_LARGE: asking the model",
         "2\u{a0}answers have no verdict",
         "2 of 6\u{a0}answers were remembered",
-        "1 of 2 known",
+        "1/2 known",
         "≥\u{a0}$",
         "made of the 2 about 2\u{a0}pictures that every model has a score for",
         "not even a difference of 100 points",

@@ -63,10 +63,12 @@ pub(super) fn table(summary: &Summary) -> String {
 
 /// The cost of a thousand calls, or of how many it is known.
 fn thousand(cost: &Cost) -> String {
+    let part = format!("{} of {} known", cost.known, cost.billed);
     match cost.per_call {
-        Some(each) => format!("{:.3}", each * 1000.0),
+        Some(each) if cost.is_whole() => format!("{:.3}", each * 1000.0),
+        Some(each) => format!("{:.3} ({part})", each * 1000.0),
         None if cost.is_whole() => "-".to_owned(),
-        None => format!("{} of {} known", cost.known, cost.billed),
+        None => part,
     }
 }
 
