@@ -50,9 +50,10 @@ pub struct Court {
     pub journal: Journal,
 }
 
-/// Everything that a verdict depends on.
-fn digest(item: &Item, said: &str, model: &str, prompt: &str) -> String {
-    let case = json!([question(item), item.expected, said, model, prompt, item.ask.images.to_vec()]);
+/// Everything that a verdict depends on: of the pictures what is in them, because another one may have the same name.
+fn digest(item: &Item, record: &Record, said: &str, model: &str, prompt: &str) -> String {
+    let images = record.images.as_ref().map_or_else(|| json!(item.ask.images.to_vec()), |images| json!(images));
+    let case = json!([question(item), item.expected, said, model, prompt, images]);
     blake3::hash(case.to_string().as_bytes()).to_hex()[..32].to_owned()
 }
 
@@ -79,7 +80,7 @@ pub fn prepare<'a>(
     let mut jobs: Vec<Job> = Vec::new();
     for (item, record) in answers {
         let Some(said) = record.said().filter(|_| !item.expected.is_null()) else { continue };
-        let id = digest(item, said, model, prompt);
+        let id = digest(item, record, said, model, prompt);
         if !known.insert(id.clone()) {
             continue;
         }
@@ -155,6 +156,6 @@ impl Verdicts {
     /// The verdict on an answer.
     #[must_use]
     pub fn on(&self, item: &Item, record: &Record, model: &str, prompt: &str) -> Option<Verdict> {
-        self.0.get(&digest(item, record.said()?, model, prompt)).cloned()
+        self.0.get(&digest(item, record, record.said()?, model, prompt)).cloned()
     }
 }
