@@ -165,6 +165,11 @@ async fn strangers_and_malformed_requests_are_refused_by_status() {
             let answer = server.raw(&host(hosts)).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{hosts}: {answer}");
         }
+        for (named, status) in [("evil.example", "403"), ("localhost", "200"), ("x@localhost", "403")] {
+            let line = host("host: localhost\r\n").replace("POST /", &format!("POST http://{named}/"));
+            let answer = server.raw(&line).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{named}: {answer}");
+        }
         for (headers, status) in [
             (format!("{JSON}origin: https://evil.example\r\n"), 403),
             (format!("{JSON}origin: null\r\n"), 403),

@@ -87,7 +87,7 @@ fn refused_with(unread: &Unread, path: &str) -> Response {
         }
         Unread::Broken | Unread::NoRoom => refusal::of(path, &Failure::invalid("the body broke off")),
         Unread::TooLarge => {
-            let message = format!("the body is larger than the {most} MiB that are taken");
+            let message = format!("the body is larger than {most} MiB, the most that is taken");
             let advice = if path == images::PATH {
                 format!("send a smaller picture: scaled down, or as a JPEG of less than {most} MiB")
             } else {

@@ -109,8 +109,16 @@ impl Guard {
 
     /// A foreign name in `Host` means that somebody's DNS leads a browser here.
     fn allows_host(&self, headers: &HeaderMap) -> bool {
-        let host = host(headers);
-        host.is_some_and(|host| is_loopback(&host.name) || self.hosts.iter().any(|written| host.is_meant_by(written)))
+        host(headers).is_some_and(|host| self.serves(&host))
+    }
+
+    /// Whether a request line that names a server, as those to proxies do, names this one.
+    fn is_named(&self, authority: &str) -> bool {
+        Place::of(authority).is_some_and(|place| self.serves(&place))
+    }
+
+    fn serves(&self, place: &Place) -> bool {
+        is_loopback(&place.name) || self.hosts.iter().any(|written| place.is_meant_by(written))
     }
 
     /// No origin means no browser. A page of another origin has no business here.
@@ -152,10 +160,13 @@ pub(super) fn is_welcome(headers: &HeaderMap, live: &Live) -> bool {
 /// Turns away requests under foreign names and from foreign pages.
 pub(super) async fn guarded(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
     let guard = Guard::of(&live);
+    let uri = request.uri();
+    let named = uri.authority().filter(|_| uri.scheme().is_some());
+    let names_another = named.is_some_and(|named| !guard.is_named(named.as_str()));
     let refused = |message: &str, advice: &str| {
         refusal::closing(refusal::of(request.uri().path(), &Failure::new(Code::Forbidden, message).advise(advice)))
     };
-    if !guard.allows_host(request.headers()) {
+    if names_another || !guard.allows_host(request.headers()) {
         return refused("this server is not called by that name", "an operator can add it to `server.allowed_hosts`");
     }
     if !guard.allows_origin(request.headers()) {

@@ -94,6 +94,8 @@ pub(super) async fn json_body(request: Request) -> Result<Value> {
 }
 
 fn parsed(body: &[u8]) -> Result<Value> {
+    // Some editors and shells begin every text with a mark of its encoding.
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     values::check(values::count(body), "the body")?;
     serde_json::from_slice(body).map_err(|error| {
         let failure =
