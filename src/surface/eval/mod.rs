@@ -1,42 +1,42 @@
 //! The command that scores models on a labelled set: asks, judges where it is told to, and writes what it came to.
 
+mod calls;
+mod foresight;
+mod plan;
 mod show;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::ValueEnum;
-use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 use vision_providers::request::CacheMode;
 
-use crate::bulk::journal::Journal;
-use crate::bulk::{Files, Job, Run, Stopped, Tally, Terms};
-use crate::eval::dataset::{Dataset, Item};
+use self::calls::Calls;
+use self::foresight::foretell;
+use self::plan::{CacheArg, Plan};
+use crate::bulk::Stopped;
+use crate::eval::asking;
+use crate::eval::dataset::Item;
 use crate::eval::gate::{self, Condition};
-use crate::eval::judge::{self, Verdicts};
-use crate::eval::manifest::{Judging, Manifest};
+use crate::eval::judge::Verdicts;
+use crate::eval::manifest::Manifest;
 use crate::eval::measured::measure;
 use crate::eval::record::Record;
 use crate::eval::report::{self, Album};
+use crate::eval::results;
 use crate::eval::summary::{Method, Summary, summarise};
-use crate::eval::{Protocol, asking, results};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
 use crate::score::Metric;
 use crate::statistics::bootstrap::Resampling;
 use crate::surface::StopSignal;
-use crate::surface::batch::{dollars, told};
+use crate::surface::batch::dollars;
 use crate::surface::cli::{print, print_json, tell};
-use crate::surface::progress::{Progress, until_told};
+use crate::surface::progress::until_told;
 use crate::surface::question::show_failure;
-
-/// Names of models in one run.
-const MOST_MODELS: usize = 32;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -101,29 +101,12 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum CacheArg {
-    Use,
-    Refresh,
-    Bypass,
-}
-
-/// What is to be done, once everything was checked that can be.
-struct Plan {
-    dataset: Dataset,
-    protocol: Protocol,
-    baseline: usize,
-    judge: Option<Judging>,
-    before: Option<Vec<Record>>,
-    args: Args,
-}
-
 /// Runs the command.
 pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode {
     let json = args.json;
-    let planning = spawn_blocking(move || plan(args)).await;
+    let planning = spawn_blocking(move || Plan::of(args)).await;
     let plan = planning.map_err(|_| broken()).flatten();
-    let plan = plan.and_then(|plan| meant(gateway, &plan).map(|()| plan));
+    let plan = plan.and_then(|plan| plan.check_names(gateway).map(|()| plan));
     let plan = match plan {
         Ok(plan) => plan,
         Err(failure) => {
@@ -135,7 +118,7 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
         tell("note: with --cache use, repeats are answered from memory, which says nothing of how steady answers are");
     }
     let outcome =
-        if plan.args.dry_run { foretell(gateway, &plan, json).await } else { carry_out(gateway, plan, quiet).await };
+        if plan.args.dry_run { foretell(gateway, &plan).await } else { carry_out(gateway, plan, quiet).await };
     match outcome {
         Ok(code) => code,
         Err(failure) => {
@@ -145,110 +128,8 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
     }
 }
 
-/// Checks what the models are that were named.
-fn meant(gateway: &Gateway, plan: &Plan) -> Result<()> {
-    let mut known: HashMap<String, &str> = HashMap::new();
-    for model in &plan.protocol.models {
-        let meant = gateway.roster.resolve(model)?.name();
-        if let Some(other) = known.insert(meant.clone(), model) {
-            return Err(Failure::invalid(format!("`{other}` and `{model}` are the same model, {meant}"))
-                .advise("name models that differ"));
-        }
-    }
-    plan.judge.iter().try_for_each(|judge| gateway.roster.resolve(&judge.model).map(drop))
-}
-
-fn plan(args: Args) -> Result<Plan> {
-    let models = args.models.iter().map(|model| model.trim().to_owned()).collect::<Vec<_>>();
-    if models.len() > MOST_MODELS {
-        return Err(Failure::invalid(format!("more than {MOST_MODELS} models were named")));
-    }
-    if let Some(twice) = models.iter().enumerate().find(|(place, model)| models[..*place].contains(model)) {
-        return Err(Failure::invalid(format!("the model `{}` is named twice", twice.1)));
-    }
-    let baseline = args.baseline.as_ref().map_or(Some(0), |name| models.iter().position(|model| model == name));
-    let baseline = baseline.ok_or_else(|| {
-        Failure::invalid("the baseline is not one of the models").advise("name it in --models, as it is named there")
-    })?;
-    if !(0.0..=2.0).contains(&args.temperature) {
-        return Err(Failure::invalid("`--temperature` must be from 0 to 2"));
-    }
-    if !args.max_regression.is_empty() && args.against.is_none() && models.len() < 2 {
-        return Err(Failure::invalid("`--max-regression` has nothing to compare with")
-            .advise("name an earlier run with --against, or a second model"));
-    }
-    let dataset = Dataset::read(&args.dataset, args.metric)?;
-    let judge = args.judge.clone().map(|model| -> Result<Judging> {
-        let prompt = match &args.judge_prompt {
-            None => judge::PROMPT.to_owned(),
-            Some(file) => std::fs::read_to_string(file)
-                .map_err(|error| Failure::invalid(format!("reading {}: {error}", file.display())))?,
-        };
-        Ok(Judging { model, prompt })
-    });
-    let before = args.against.as_ref().map(|folder| results::records(&folder.join(RESULTS))).transpose()?;
-    let protocol = Protocol {
-        models,
-        repeats: args.repeats,
-        seed: args.seed,
-        temperature: Some(args.temperature),
-        max_output_tokens: args.max_tokens,
-        cache: match args.cache {
-            CacheArg::Use => CacheMode::Use,
-            CacheArg::Refresh => CacheMode::Refresh,
-            CacheArg::Bypass => CacheMode::Bypass,
-        },
-    };
-    Ok(Plan { dataset, protocol, baseline, judge: judge.transpose()?, before, args })
-}
-
 const RESULTS: &str = "results.jsonl";
 const VERDICTS: &str = "judgements.jsonl";
-
-/// Says what would be asked, and what it would cost by estimates.
-async fn foretell(gateway: &Gateway, plan: &Plan, json: bool) -> Result<ExitCode> {
-    let asker = Asker::local(Door::CommandLine);
-    let jobs = asking::jobs(&plan.dataset, &plan.protocol);
-    let (mut models, mut faults) = (Vec::new(), Vec::new());
-    for model in &plan.protocol.models {
-        let (mut calls, mut likely, mut most, mut unknown) = (0, 0, 0, 0);
-        for job in jobs.iter().filter(|job| job.ask.model.as_ref() == Some(model)) {
-            match gateway.look(&job.ask, &asker).await {
-                Ok(look) => match look.costs() {
-                    Some(costs) => {
-                        likely += costs.likely.0;
-                        most += costs.most.0;
-                    }
-                    None => unknown += 1,
-                },
-                Err(failure) => faults.push(format!("{}: {failure}", job.head["item"])),
-            }
-            calls += 1;
-        }
-        models.push((model, calls, MicroUsd(likely).dollars(), MicroUsd(most).dollars(), unknown));
-    }
-    faults.sort();
-    faults.dedup();
-    if json {
-        let shown: Vec<Value> = models
-            .iter()
-            .map(|(model, calls, likely, most, unknown)| {
-                json!({"model": model, "calls": calls, "likely_cost_usd": likely, "max_cost_usd": most,
-                    "calls_of_unknown_cost": unknown})
-            })
-            .collect();
-        print_json(&json!({"items": plan.dataset.items.len(), "models": shown, "faults": faults}));
-    } else {
-        for (model, calls, likely, most, unknown) in &models {
-            let open = if *unknown > 0 { format!(", and {unknown} calls of unknown cost") } else { String::new() };
-            print(&format!("{model}: {calls} calls, about ${likely:.4}, at most ${most:.4}{open}"));
-        }
-        for fault in &faults {
-            tell(&format!("error: {fault}"));
-        }
-    }
-    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
 
 async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCode> {
     let out = plan.args.out.clone();
@@ -257,14 +138,11 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let _ours = results::lock(&out)?;
     let stop = CancellationToken::new();
     let left = || Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume");
-    let (tally, answered) = until_told(ask(gateway, &plan, &stop, quiet), &stop).await.ok_or_else(left)??;
+    let calls = Calls { gateway, plan: &plan, stop: &stop, quiet };
+    let (tally, answered) = until_told(calls.of_models(), &stop).await.ok_or_else(left)??;
     let judged = match &plan.judge {
         None => None,
-        Some(judging) => {
-            let spent = tally.spent;
-            let working = hear(gateway, &plan, judging, spent, &stop, quiet);
-            Some(until_told(working, &stop).await.ok_or_else(left)??)
-        }
+        Some(judging) => Some(until_told(calls.of_judge(judging, tally.spent), &stop).await.ok_or_else(left)??),
     };
     let mut manifest = Manifest::of(gateway, &plan.dataset, &plan.protocol);
     let stopped = [Some(&tally), judged.as_ref()].into_iter().flatten().find_map(|tally| tally.stopped.clone());
@@ -305,82 +183,6 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     // Where nobody ever answered, there is nothing to look at.
     let is_whole = tally.left == 0 && is_judged && summary.unaskable.is_empty() && tally.answered + answered > 0;
     Ok(if is_whole && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Asks every model what it was not asked yet.
-async fn ask(gateway: &Gateway, plan: &Plan, stop: &CancellationToken, quiet: bool) -> Result<(Tally, usize)> {
-    let jobs = asking::jobs(&plan.dataset, &plan.protocol);
-    let asks = jobs.iter().map(|job| &job.ask).filter(|_| plan.args.resume);
-    let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
-    let prepared = asking::prepare(&plan.args.out.join(RESULTS), jobs, plan.args.resume.then_some(&now))?;
-    if prepared.changed > 0 && !quiet {
-        tell(&format!(
-            "note: {} questions or their pictures are not what they were: they are asked again",
-            prepared.changed
-        ));
-    }
-    if plan.args.max_cost.is_some() {
-        check_costs(gateway, plan, &prepared.jobs).await?;
-    }
-    let judged = judge::spent(&plan.args.out.join(VERDICTS))?;
-    let (answered, spent) = (prepared.answered, MicroUsd(prepared.spent.0 + judged.0));
-    let tally = asked(gateway, plan, prepared.jobs, prepared.journal, spent, told, stop, quiet).await?;
-    Ok((tally, answered))
-}
-
-/// Refuses models whose cost nobody can tell beforehand, by the first question that each can be asked: no limit could hold.
-async fn check_costs(gateway: &Gateway, plan: &Plan, jobs: &[Job]) -> Result<()> {
-    let asker = Asker::local(Door::CommandLine);
-    for model in &plan.protocol.models {
-        for job in jobs.iter().filter(|job| job.ask.model.as_ref() == Some(model)) {
-            let Ok(look) = gateway.look(&job.ask, &asker).await else { continue };
-            if look.costs().is_some() {
-                break;
-            }
-            let message = format!("what `{model}` costs is not known beforehand, so --max-cost cannot hold");
-            return Err(Failure::new(Code::BudgetExceeded, message)
-                .advise("give the model a price in the configuration, leave it out, or leave --max-cost out"));
-        }
-    }
-    Ok(())
-}
-
-/// Has every answer judged that was not.
-async fn hear(
-    gateway: &Gateway,
-    plan: &Plan,
-    judging: &Judging,
-    spent: MicroUsd,
-    stop: &CancellationToken,
-    quiet: bool,
-) -> Result<Tally> {
-    let records = results::records(&plan.args.out.join(RESULTS))?;
-    let items: HashMap<&str, &Item> = plan.dataset.items.iter().map(|item| (item.id.as_str(), item)).collect();
-    let wanted = records.iter().filter(|record| plan.protocol.models.contains(&record.model));
-    let answers = wanted.filter_map(|record| Some((*items.get(record.item.as_str())?, record)));
-    let court = judge::prepare(&plan.args.out.join(VERDICTS), answers, &judging.model, &judging.prompt)?;
-    asked(gateway, plan, court.jobs, court.journal, spent, judge::told, stop, quiet).await
-}
-
-#[expect(clippy::too_many_arguments, reason = "the two kinds of calls of a run differ in all of them")]
-async fn asked(
-    gateway: &Gateway,
-    plan: &Plan,
-    jobs: Vec<Job>,
-    mut journal: Journal,
-    spent: MicroUsd,
-    tell: fn(&Result<crate::reply::Reply>) -> serde_json::Map<String, Value>,
-    stop: &CancellationToken,
-    quiet: bool,
-) -> Result<Tally> {
-    let terms = Terms { at_once: usize::from(plan.args.jobs), most: plan.args.max_cost, spent, twins: false };
-    let asker = Asker::local(Door::CommandLine);
-    let run = Run { gateway, asker: &asker, terms, tell, stop: stop.clone() };
-    let progress = Progress::of(jobs.len(), quiet);
-    let tally = run.carry_out(&jobs, Vec::new(), &mut journal, |tally| progress.show(tally)).await;
-    progress.end();
-    journal.close().await?;
-    tally
 }
 
 /// Measures everything, and writes what it comes to.
