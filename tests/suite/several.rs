@@ -201,6 +201,12 @@ async fn a_batch_is_answered_whole_or_item_by_item() {
         let fields = [("a", Some("1.png"), &one[..]), ("b", Some("2.png"), &two[..]), ("prompt", None, b"Quickly?")];
         let value = server.post_form("/v1/batch", "", &fields).await.json();
         assert_eq!((&value["succeeded"], &value["items"][1]["text"]), (&json!(2), &json!("Quick.")), "{value}");
+        let fields =
+            [("a", Some("1.txt"), &b"no picture"[..]), ("b", Some("2.png"), &two), ("prompt", None, b"Quickly?")];
+        let value = server.post_form("/v1/batch", "", &fields).await.json();
+        assert_eq!((&value["succeeded"], &value["failed"]), (&json!(1), &json!(1)), "{value}");
+        assert_eq!(value["items"][0]["error"]["code"], "UNSUPPORTED_FORMAT");
+        assert_eq!(value["items"][1]["text"], "Quick.");
     })
     .await;
 }
