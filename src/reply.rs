@@ -109,6 +109,14 @@ impl Reply {
             self.warnings.push(format!("${} of the cost went into answers that could not be used", lost.dollars()));
         }
     }
+
+    /// Says what calls may have cost that nobody waited for any more: their vendors may bill them, and nobody knows.
+    pub(crate) fn warn_of_cut(&mut self, cut: MicroUsd) {
+        if cut > MicroUsd::default() {
+            let about = cut.dollars();
+            self.warnings.push(format!("calls that were broken off may be billed as well, about ${about} by estimate"));
+        }
+    }
 }
 
 /// That a model failed, with the kind of error that its last call came to.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use futures_util::stream::{StreamExt as _, iter};
 use serde_json::{Map, Value, json};
+use vision_providers::price::MicroUsd;
 
 use super::Job;
 use super::journal::Place;
 use super::twins::Digest;
+use crate::failure::Code;
 use crate::gateway::{Ask, Asker, Gateway};
 use crate::intake::source::Source;
 
@@ -52,6 +54,44 @@ impl Files {
     }
 }
 
+/// The member of a line that says what earlier calls about its question have cost, whose lines it replaces.
+const EARLIER_COST: &str = "earlier_cost_usd";
+
+/// What the calls about the question of this line have cost.
+#[must_use]
+pub fn cost_of(line: &Value) -> MicroUsd {
+    let cost = |name: &str| line[name].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default().0;
+    MicroUsd(cost("cost_usd").saturating_add(cost(EARLIER_COST)))
+}
+
+/// Lines that are dropped because their questions are asked again: what they have cost and why they came to nothing, by
+/// what the questions are known by.
+#[derive(Debug, Default)]
+pub struct Dropped(HashMap<String, (MicroUsd, Map<String, Value>)>);
+
+impl Dropped {
+    pub fn add(&mut self, id: &str, line: &Value) {
+        let changed = || json!({"code": Code::Cancelled.name(), "message": "this is another question now, which nobody was asked"});
+        let error = line.get("error").cloned().unwrap_or_else(changed);
+        let images = line.get(DIGEST).map(|digest| (DIGEST.to_owned(), digest.clone()));
+        let (cost, last) = self.0.entry(id.to_owned()).or_default();
+        *cost = MicroUsd(cost.0.saturating_add(cost_of(line).0));
+        *last = images.into_iter().chain([("error".to_owned(), error)]).collect();
+    }
+
+    /// Gives each question its own: the line that comes in their place says what they have cost, and where nobody is asked,
+    /// why there is no answer.
+    pub fn given_to(mut self, jobs: &mut [Job]) {
+        for job in jobs {
+            let Some((cost, told)) = self.0.remove(&job.id) else { continue };
+            if cost.0 > 0 {
+                job.head.insert(EARLIER_COST.into(), json!(cost.dollars()));
+            }
+            job.earlier = Some(told);
+        }
+    }
+}
+
 fn hex(digest: &Digest) -> String {
     blake3::Hash::from(*digest).to_hex().to_string()
 }
@@ -60,7 +100,7 @@ fn hex(digest: &Digest) -> String {
 pub(super) fn served(line: Value, head: &Map<String, Value>) -> Map<String, Value> {
     let Value::Object(mut line) = line else { return Map::new() };
     let same = line.remove("same_as").or_else(|| line.get("id").cloned());
-    line.retain(|name, _| !head.contains_key(name) && name != DIGEST);
+    line.retain(|name, _| !head.contains_key(name) && name != DIGEST && name != EARLIER_COST);
     if line.contains_key("cost_usd") {
         line.insert("cost_usd".into(), json!(0.0));
     }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use self::journal::{Journal, Place};
-pub use self::lines::{Files, Known, question_digest};
+pub use self::lines::{Dropped, Files, Known, cost_of, question_digest};
 use self::lines::{line, served, twin_digest};
 use self::patience::{is_hopeless, patiently};
 use self::purse::Purse;
@@ -38,6 +38,8 @@ pub struct Job {
     pub ask: Ask,
     /// What its line begins with: who asks for it knows it by that.
     pub head: Map<String, Value>,
+    /// Why an earlier part of the run has no answer to it, where it was asked then.
+    pub earlier: Option<Map<String, Value>>,
 }
 
 /// How a run is to go.
@@ -182,6 +184,9 @@ impl Run<'_> {
                     journal.add(&line(job, served, Some(digest))).await?;
                 }
                 End::Left(why) => {
+                    if let Some(told) = &job.earlier {
+                        journal.add(&line(job, told.clone(), None)).await?;
+                    }
                     tally.left += 1;
                     going.end_with(&mut tally, why);
                 }

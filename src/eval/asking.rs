@@ -9,10 +9,10 @@ use vision_providers::price::MicroUsd;
 
 use super::Protocol;
 use super::dataset::{Dataset, Item};
-use super::record::Record;
+use super::record::{Outcome, Record};
 use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Files, Job, question_digest};
-use crate::failure::Result;
+use crate::bulk::{Dropped, Files, Job, cost_of, question_digest};
+use crate::failure::{Code, Result};
 use crate::gateway::Ask;
 use crate::router::plan::Fallback;
 
@@ -61,7 +61,7 @@ fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol) -> Job {
         ("question", json!(question_digest(&ask))),
     ];
     let head: Map<String, Value> = head.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Job { id: key(&item.id, model, repeat), ask, head }
+    Job { id: key(&item.id, model, repeat), ask, head, earlier: None }
 }
 
 /// What a call is known by.
@@ -69,13 +69,16 @@ fn key(item: &str, model: &str, repeat: u32) -> String {
     format!("{repeat} {model} {item}")
 }
 
-/// The calls of these that are part of the run: those of an earlier one that asked something else, or oftener, are not.
+/// The calls of these that are part of the run: those of an earlier one that asked something else, or oftener, are not, nor
+/// those that are yet to be made.
 #[must_use]
 pub fn of_the_run(records: Vec<Record>, jobs: &[Job]) -> Vec<Record> {
     let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
+    let is_left =
+        |record: &Record| matches!(&record.outcome, Outcome::Failed { code, .. } if code == Code::Cancelled.name());
     let is_part = |record: &Record| {
         let job = wanted.get(key(&record.item, &record.model, record.repeat).as_str());
-        job.is_some_and(|job| job.head["question"].as_str() == record.question.as_deref())
+        !is_left(record) && job.is_some_and(|job| job.head["question"].as_str() == record.question.as_deref())
     };
     records.into_iter().filter(is_part).collect()
 }
@@ -92,22 +95,27 @@ pub fn prepare(results: &Path, jobs: Vec<Job>, earlier: Option<&Files>) -> Resul
     };
     let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
     let (mut answered, mut spent, mut changed) = (HashSet::new(), 0, 0);
+    let mut dropped = Dropped::default();
     let journal = Journal::resume(results, |line, _| {
         let Some(record) = Record::read(line) else { return Ok(Fate::Drop) };
-        let cost = record.cost_usd.and_then(MicroUsd::from_dollars).unwrap_or_default();
         let id = key(&record.item, &record.model, record.repeat);
         // Calls of models that are left out this time were paid for, and may be wanted again.
         let Some(job) = wanted.get(id.as_str()) else { return Ok(Fate::Keep) };
-        spent += cost.0;
+        spent += cost_of(line).0;
         if line["question"] != job.head["question"] || !now.are_those_of(line, &job.ask) {
             changed += 1;
+            dropped.add(&id, line);
             return Ok(Fate::Drop);
         }
-        let is_answer = record.said().is_some() && answered.insert(id);
-        Ok(if is_answer { Fate::Keep } else { Fate::Drop })
+        if record.said().is_some() && answered.insert(id.clone()) {
+            return Ok(Fate::Keep);
+        }
+        dropped.add(&id, line);
+        Ok(Fate::Drop)
     })?;
     let count = answered.len();
-    let jobs = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+    let mut jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+    dropped.given_to(&mut jobs);
     Ok(Prepared { jobs, journal, answered: count, spent: MicroUsd(spent), changed })
 }
 

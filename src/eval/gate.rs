@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use super::summary::Summary;
+use super::measured::Measure;
+use super::summary::{ModelSummary, Summary, is_lower_better};
 use crate::failure::Failure;
 
 /// A measure and a figure: `anls=0.8`. `score` is whatever decides about each item.
@@ -45,19 +46,46 @@ pub fn unmet(summary: &Summary, least: &[Condition], most_loss: &[Condition]) ->
             }
         }
     }
-    for condition in most_loss {
-        let Condition { measure, figure } = condition;
-        for (model, loss) in summary.losses(measure) {
-            match loss {
-                Some(loss) if loss > *figure => {
-                    unmet.push(format!("{model}: {measure} is worse by {loss:.4} than before, by more than {figure}"));
-                }
-                Some(_) => {}
-                None => unmet.push(format!("{model}: nothing to compare its {measure} with")),
-            }
-        }
-    }
+    unmet.extend(most_loss.iter().flat_map(|condition| losses(summary, condition)));
     unmet
+}
+
+/// Where models are worse by more than a condition allows: than themselves in the earlier run, where there is one, else than
+/// the baseline. Both are compared on the same questions.
+fn losses(summary: &Summary, Condition { measure, figure }: &Condition) -> Vec<String> {
+    let has_earlier = summary.earlier.iter().any(Option::is_some);
+    let baseline = summary.models.get(summary.baseline).map_or("", |model| model.name.as_str());
+    let (than, with) = if has_earlier {
+        ("in the earlier run".to_owned(), "the earlier run".to_owned())
+    } else {
+        (format!("the baseline {baseline}"), format!("the baseline {baseline}"))
+    };
+    let too_great = |(place, model): (usize, &ModelSummary)| {
+        let loss = match summary.earlier.get(place).and_then(Option::as_ref) {
+            Some(earlier) => earlier.loss(measure),
+            None => to_baseline(model, measure),
+        };
+        match loss {
+            Some((loss, questions)) => (loss > *figure).then(|| {
+                format!(
+                    "{}: {measure} is worse by {loss:.4} than {than}, by more than {figure} (questions compared: {questions})",
+                    model.name
+                )
+            }),
+            None => Some(format!("{}: no question can be compared by {measure} with {with}", model.name)),
+        }
+    };
+    let compared = summary.models.iter().enumerate().filter(|(place, _)| has_earlier || *place != summary.baseline);
+    compared.filter_map(too_great).collect()
+}
+
+/// By how much a model is worse than the baseline, and on how many questions.
+fn to_baseline(model: &ModelSummary, name: &str) -> Option<(f64, usize)> {
+    if name == "score" {
+        return model.versus.map(|difference| (-difference.mean, difference.items));
+    }
+    let (measure, gap): (&Measure, _) = model.gaps.iter().find(|(measure, _)| measure.name() == name)?;
+    Some((if is_lower_better(*measure) { gap.mean } else { -gap.mean }, gap.items))
 }
 
 #[cfg(test)]

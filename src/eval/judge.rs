@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use vision_providers::price::MicroUsd;
+use vision_providers::request::Sampling;
 
 use super::dataset::Item;
 use super::measured::Verdict;
 use super::record::Record;
-use crate::bulk::Job;
 use crate::bulk::journal::{Fate, Journal};
+use crate::bulk::{Dropped, Job, cost_of};
 use crate::failure::Result;
 use crate::gateway::Ask;
 use crate::reply::Content;
@@ -50,9 +51,10 @@ pub struct Court {
     pub journal: Journal,
 }
 
-/// Everything that a verdict depends on.
-fn digest(item: &Item, said: &str, model: &str, prompt: &str) -> String {
-    let case = json!([question(item), item.expected, said, model, prompt, item.ask.images.to_vec()]);
+/// Everything that a verdict depends on: of the pictures what is in them, because another one may have the same name.
+fn digest(item: &Item, record: &Record, said: &str, model: &str, prompt: &str) -> String {
+    let images = record.images.as_ref().map_or_else(|| json!(item.ask.images.to_vec()), |images| json!(images));
+    let case = json!([question(item), item.expected, said, model, prompt, images]);
     blake3::hash(case.to_string().as_bytes()).to_hex()[..32].to_owned()
 }
 
@@ -70,16 +72,20 @@ pub fn prepare<'a>(
     model: &str,
     prompt: &str,
 ) -> Result<Court> {
-    let mut known = HashSet::new();
+    let (mut known, mut dropped) = (HashSet::new(), Dropped::default());
     let journal = Journal::resume(file, |line, _| {
-        let is_verdict = line["correct"].is_boolean();
-        known.extend(line["id"].as_str().filter(|_| is_verdict).map(str::to_owned));
-        Ok(if is_verdict { Fate::Keep } else { Fate::Drop })
+        let id = line["id"].as_str().unwrap_or_default();
+        if line["correct"].is_boolean() {
+            known.insert(id.to_owned());
+            return Ok(Fate::Keep);
+        }
+        dropped.add(id, line);
+        Ok(Fate::Drop)
     })?;
     let mut jobs: Vec<Job> = Vec::new();
     for (item, record) in answers {
         let Some(said) = record.said().filter(|_| !item.expected.is_null()) else { continue };
-        let id = digest(item, said, model, prompt);
+        let id = digest(item, record, said, model, prompt);
         if !known.insert(id.clone()) {
             continue;
         }
@@ -90,11 +96,13 @@ pub fn prepare<'a>(
             schema: Some(Arc::new(schema())),
             model: Some(model.to_owned()),
             fallback: Fallback::Never,
+            sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
             ..Ask::default()
         };
         let head = Map::from_iter([("id".to_owned(), json!(id)), ("item".to_owned(), json!(item.id))]);
-        jobs.push(Job { id, ask, head });
+        jobs.push(Job { id, ask, head, earlier: None });
     }
+    dropped.given_to(&mut jobs);
     Ok(Court { jobs, journal })
 }
 
@@ -106,7 +114,7 @@ pub fn spent(file: &Path) -> Result<MicroUsd> {
     let mut spent = 0;
     if file.exists() {
         Journal::resume(file, |line, _| {
-            spent += line["cost_usd"].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default().0;
+            spent += cost_of(line).0;
             Ok(Fate::Keep)
         })?;
     }
@@ -116,19 +124,21 @@ pub fn spent(file: &Path) -> Result<MicroUsd> {
 /// How a line tells a verdict.
 #[must_use]
 pub fn told(outcome: &Result<crate::reply::Reply>) -> Map<String, Value> {
-    let line = match outcome {
+    let (mut line, cost) = match outcome {
         Ok(reply) => {
             let mut line = match &reply.content {
                 Content::Data(Value::Object(verdict)) => verdict.clone(),
                 _ => Map::new(),
             };
             line.insert("judge".into(), json!(format!("{}/{}", reply.provider, reply.model)));
-            line.extend(reply.cost.map(|cost| ("cost_usd".to_owned(), json!(cost.dollars()))));
-            return line;
+            (line, reply.cost)
         }
-        Err(failure) => json!({"error": {"code": failure.code.name(), "message": failure.message}}),
+        Err(failure) => {
+            let error = json!({"code": failure.code.name(), "message": failure.message});
+            (Map::from_iter([("error".to_owned(), error)]), failure.spent.map(|spent| spent.cost))
+        }
     };
-    let Value::Object(line) = line else { return Map::new() };
+    line.extend(cost.map(|cost| ("cost_usd".to_owned(), json!(cost.dollars()))));
     line
 }
 
@@ -155,6 +165,6 @@ impl Verdicts {
     /// The verdict on an answer.
     #[must_use]
     pub fn on(&self, item: &Item, record: &Record, model: &str, prompt: &str) -> Option<Verdict> {
-        self.0.get(&digest(item, record.said()?, model, prompt)).cloned()
+        self.0.get(&digest(item, record, record.said()?, model, prompt)).cloned()
     }
 }

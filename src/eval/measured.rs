@@ -35,11 +35,21 @@ pub struct Verdict {
     pub reason: String,
 }
 
+/// What a call lacks for a score, through no fault of its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Nobody was asked: the question cannot be put, or its pictures cannot be had or read.
+    Asking,
+    /// It was answered, and the judge did not say whether rightly.
+    Verdict,
+}
+
 /// One call and what it is worth.
 #[derive(Debug, Clone)]
 pub struct Measured {
     pub record: Record,
-    /// By every measure of the item; what brought no answer counts as wrong.
+    pub lack: Option<Lack>,
+    /// By every measure of the item; what brought no answer counts as wrong, and what nobody was asked as nothing.
     pub figures: BTreeMap<Measure, f64>,
     /// By the measure that decides, from 0 to 1, more being better; nothing where the item has no truth.
     pub score: Option<f64>,
@@ -91,6 +101,9 @@ pub fn measure<'a>(
 }
 
 fn measured(item: &Item, record: Record, verdict: Option<Verdict>, by_verdict: bool) -> Measured {
+    if record.was_not_put() {
+        return Measured { record, lack: Some(Lack::Asking), figures: BTreeMap::new(), score: None, verdict: None };
+    }
     let figure = |yardstick: &crate::score::Yardstick| {
         let metric = yardstick.metric();
         let worth = record.said().map_or_else(|| metric.of_no_answer(), |said| yardstick.measure(said));
@@ -104,7 +117,8 @@ fn measured(item: &Item, record: Record, verdict: Option<Verdict>, by_verdict: b
         figures.insert(Measure::Judged, f64::from(u8::from(is_right)));
     }
     let score = decisive(item, by_verdict).and_then(|measure| Some(good(measure, *figures.get(&measure)?)));
-    Measured { record, figures, score, verdict }
+    let is_unjudged = by_verdict && judged.is_none() && !item.expected.is_null();
+    Measured { record, lack: is_unjudged.then_some(Lack::Verdict), figures, score, verdict }
 }
 
 /// The measure that decides about an item.
@@ -128,6 +142,9 @@ impl Measured {
     /// What kept this from being good, whatever it says: data that is none is not, however it ended.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
+        if self.lack == Some(Lack::Asking) {
+            return None;
+        }
         let is_broken = [Metric::JsonValid, Metric::SchemaValid]
             .iter()
             .any(|metric| self.figures.get(&Measure::Metric(*metric)).is_some_and(|valid| *valid < 0.5));

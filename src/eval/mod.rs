@@ -5,7 +5,9 @@
 //! uncertainty ([`summary`]). Everything but the asking can be done again from the lines that were written.
 
 pub mod asking;
+pub mod calls;
 pub mod dataset;
+pub mod earlier;
 pub mod gate;
 pub mod judge;
 pub mod manifest;
@@ -31,3 +33,6 @@ pub struct Protocol {
     pub max_output_tokens: Option<u32>,
     pub cache: CacheMode,
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,6 +97,30 @@ impl Record {
         }
     }
 
+    /// Whether nobody was asked, because its question or its pictures cannot be used. Pictures are opened before anybody is
+    /// asked, and their digest is in the line from then on; whether they can be decoded shows when they are fitted to the
+    /// first model. What a vendor says of a picture that was decoded here is another matter.
+    #[must_use]
+    pub fn was_not_put(&self) -> bool {
+        const UNREADABLE: [&str; 3] = ["IMAGE_CORRUPT", "UNSUPPORTED_FORMAT", "IMAGE_TOO_LARGE"];
+        let Outcome::Failed { code, message } = &self.outcome else { return false };
+        let is_ours = message.starts_with("decoding the image: ");
+        self.images.is_none() || (is_ours && UNREADABLE.contains(&code.as_str()))
+    }
+
+    /// Whether a vendor may have billed it: what was answered anew, what says what it cost, and what failed after a model
+    /// had begun to work.
+    #[must_use]
+    pub fn may_be_billed(&self) -> bool {
+        const BILLED: [&str; 6] =
+            ["REFUSED", "TRUNCATED", "SCHEMA_MISMATCH", "BAD_UPSTREAM_RESPONSE", "EMPTY_RESPONSE", "UPSTREAM_TIMEOUT"];
+        match &self.outcome {
+            _ if self.cached => false,
+            Outcome::Said { .. } => true,
+            Outcome::Failed { code, .. } => self.cost_usd.is_some() || BILLED.contains(&code.as_str()),
+        }
+    }
+
     /// What kept this from being a good answer, whatever it says.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -168,5 +192,28 @@ mod tests {
         let record = Record::read(&line).expect("a record");
         assert_eq!((record.said(), record.fault(), record.cost_usd), (None, Some(Fault::Refusal), None));
         assert!(Record::read(&json!({"id": "a batch's line"})).is_none());
+    }
+
+    #[test]
+    fn what_nobody_was_asked_is_told_from_what_failed_and_what_is_billed_from_what_is_free() {
+        let failed = |code: &str, more: Value| {
+            let mut line = json!({"item": "a", "model_asked": "m", "repeat": 0, "error": {"code": code}});
+            line.as_object_mut().expect("an object").extend(more.as_object().expect("members").clone());
+            Record::read(&line).expect("a record")
+        };
+        let opened = json!({"images_blake3": "ff"});
+        assert!(failed("INVALID_INPUT", json!({})).was_not_put(), "a picture that is not there");
+        assert!(!failed("INVALID_INPUT", opened.clone()).was_not_put(), "what a vendor says");
+        let unread = |message: &str| {
+            let line = json!({"item": "a", "model_asked": "m", "repeat": 0, "images_blake3": "ff",
+                "error": {"code": "IMAGE_CORRUPT", "message": message}});
+            Record::read(&line).expect("a record").was_not_put()
+        };
+        assert!(unread("decoding the image: unexpected end of file") && !unread("the backend answered 400"));
+        assert!(!failed("RATE_LIMITED", opened.clone()).may_be_billed());
+        assert!(failed("UPSTREAM_TIMEOUT", opened).may_be_billed());
+        assert!(failed("UPSTREAM_ERROR", json!({"cost_usd": 0.1})).may_be_billed());
+        let line = json!({"item": "a", "model_asked": "m", "repeat": 0, "text": "x", "cached": true, "cost_usd": 0.0});
+        assert!(!Record::read(&line).expect("a record").may_be_billed());
     }
 }

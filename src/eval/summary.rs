@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::measured::{Asked, Measure, Measured, agreement};
-use super::record::{Fault, Outcome};
+use super::calls::{Calls, Cost, Stability};
+use super::earlier::{self, Earlier};
+use super::measured::{Asked, Lack, Measure, Measured, agreement};
+use super::record::Outcome;
 use crate::score::{Better, Figures};
 use crate::statistics::bootstrap::{self, Range, Resampling};
-use crate::statistics::groups::{Groups, groups};
+use crate::statistics::groups::{Groups, comparisons, groups};
 use crate::statistics::paired::{self, Difference, Pair};
+use crate::statistics::power::Detectable;
 use crate::statistics::quantile::{Quantiles, quantiles};
 use crate::statistics::{Interval, Level, Sample, wilson};
 
@@ -29,13 +32,28 @@ pub struct Summary {
     pub models: Vec<ModelSummary>,
     /// Places in `models`, the best score first, and which cannot be told apart. Nothing where nothing was scored by all.
     pub ranking: Option<Groups>,
-    /// Questions that every model was asked, which is what the ranking is made of.
+    /// Questions that every model has a score for, which is what the ranking is made of, and the different images, or sets
+    /// of them, that these are about.
     pub common: usize,
+    pub common_clusters: usize,
     pub slices: Vec<Slice>,
     /// How much the answers of two models agree, from 0 to 1, over the questions that both answered.
     pub agreement: Vec<Vec<Option<f64>>>,
     /// The same models in an earlier run, where there is one to compare with.
     pub earlier: Vec<Option<Earlier>>,
+    /// Questions that could not be put to every model, through no fault of the models: the set's, or the network's.
+    pub unaskable: Vec<Unaskable>,
+    /// What somebody must know who compares this with the earlier run.
+    pub warnings: Vec<String>,
+}
+
+/// A question that could not be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unaskable {
+    pub item: String,
+    /// Of the first call of it.
+    pub code: String,
+    pub message: String,
 }
 
 /// One model.
@@ -48,8 +66,10 @@ pub struct ModelSummary {
     /// By what decides about each item, from 0 to 1.
     pub score: Option<Figure>,
     pub figures: BTreeMap<Measure, Figure>,
-    /// Against the baseline, on the questions that both were asked.
+    /// Against the baseline, on the questions that both have a score for, and by each measure on those that both were
+    /// measured by.
     pub versus: Option<Difference>,
+    pub gaps: BTreeMap<Measure, Gap>,
     pub calls: Calls,
     /// Milliseconds of calls that were answered and not remembered.
     pub latency_ms: Option<Quantiles>,
@@ -66,45 +86,12 @@ pub struct Figure {
     pub is_lower_better: bool,
 }
 
-/// What calls came to, each counted once.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Calls {
-    pub made: usize,
-    pub answered: usize,
-    pub cached: usize,
-    pub faults: BTreeMap<Fault, usize>,
-    /// Failures by their code.
-    pub codes: BTreeMap<String, usize>,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
-}
-
-impl Calls {
-    /// The share of calls with this fault.
-    #[must_use]
-    pub fn rate(&self, fault: Fault) -> f64 {
-        ratio(self.faults.get(&fault).copied().unwrap_or(0), self.made)
-    }
-}
-
-/// Money, in dollars.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Cost {
-    pub total: f64,
-    /// Calls whose cost is known; without any, nothing is claimed.
-    pub known: usize,
-    pub per_call: Option<f64>,
-    /// For each full point of the score: where that is 0 or 1, for each right answer.
-    pub per_correct: Option<f64>,
-}
-
-/// How much answers to the same question agree with each other over the repeats.
+/// How far a measure is from the baseline's, question by question.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stability {
-    /// The mean agreement of two answers to one question, from 0 to 1.
-    pub agreement: f64,
-    /// The share of questions with the same answer each time.
-    pub same: f64,
+pub struct Gap {
+    /// The mean of the model's figures less the baseline's.
+    pub mean: f64,
+    pub items: usize,
 }
 
 /// The questions with one tag.
@@ -114,13 +101,6 @@ pub struct Slice {
     pub items: usize,
     /// The score of each model.
     pub scores: Vec<Option<Figure>>,
-}
-
-/// A model then and now, on the questions that it was asked both times.
-#[derive(Debug, Clone)]
-pub struct Earlier {
-    pub figures: BTreeMap<Measure, Difference>,
-    pub score: Option<Difference>,
 }
 
 /// How figures are put together.
@@ -148,9 +128,12 @@ pub fn summarise(asked: &[Asked<'_>], models: &[String], before: Option<&[Asked<
         models: (0..models.len()).map(of).collect(),
         ranking: groups(&names, &scores, Level::NINETY_FIVE, method.resampling),
         common: common.len(),
+        common_clusters: names.iter().collect::<BTreeSet<_>>().len(),
         slices: slices(asked, models.len(), method),
         agreement: agreements(asked, models.len()),
-        earlier: (0..models.len()).map(|model| Some(earlier(before?, asked, model, method))).collect(),
+        earlier: (0..models.len()).map(|model| Some(Earlier::of(before?, asked, model, method))).collect(),
+        unaskable: asked.iter().filter_map(unaskable).collect(),
+        warnings: before.map(|before| earlier::warnings(before, asked, models)).unwrap_or_default(),
     }
 }
 
@@ -161,9 +144,15 @@ impl Asked<'_> {
         mean(self.calls.get(model)?.iter().filter_map(|call| call.score))
     }
 
-    fn figure(&self, model: usize, measure: Measure) -> Option<f64> {
+    pub(super) fn figure(&self, model: usize, measure: Measure) -> Option<f64> {
         mean(self.calls.get(model)?.iter().filter_map(|call| call.figures.get(&measure).copied()))
     }
+}
+
+fn unaskable(asked: &Asked<'_>) -> Option<Unaskable> {
+    let call = asked.calls.iter().flatten().find(|call| call.lack == Some(Lack::Asking))?;
+    let Outcome::Failed { code, message } = &call.record.outcome else { return None };
+    Some(Unaskable { item: asked.item.id.clone(), code: code.clone(), message: message.clone() })
 }
 
 fn one_model(asked: &[Asked<'_>], model: usize, name: &str, method: Method) -> ModelSummary {
@@ -181,6 +170,8 @@ fn one_model(asked: &[Asked<'_>], model: usize, name: &str, method: Method) -> M
         Some(Pair { cluster: asked.cluster.as_str(), baseline, other })
     });
     let versus = (model != method.baseline).then(|| paired::compare(pairs, Level::NINETY_FIVE, method.resampling));
+    let gap = |measure: &Measure| Some((*measure, gap(asked, *measure, method.baseline, model)?));
+    let gaps = measures.iter().filter(|_| model != method.baseline).filter_map(gap).collect();
     let fresh = calls.iter().filter(|call| call.record.said().is_some() && !call.record.cached);
     let latencies: Vec<f64> = fresh.filter_map(|call| call.record.latency_ms).collect();
     ModelSummary {
@@ -189,11 +180,18 @@ fn one_model(asked: &[Asked<'_>], model: usize, name: &str, method: Method) -> M
         score: figure(scores(), kind, false, method),
         figures: measures.into_iter().filter_map(figure_of).collect(),
         versus: versus.flatten(),
-        calls: counted(&calls),
+        gaps,
+        calls: Calls::of(&calls),
         latency_ms: quantiles(&latencies),
-        cost: cost(&calls),
-        stability: stability(asked, model),
+        cost: Cost::of(&calls),
+        stability: Stability::of(asked, model),
     }
+}
+
+fn gap(asked: &[Asked<'_>], measure: Measure, baseline: usize, model: usize) -> Option<Gap> {
+    let both = asked.iter().filter_map(|asked| Some((asked.figure(baseline, measure)?, asked.figure(model, measure)?)));
+    let gaps: Vec<f64> = both.map(|(baseline, other)| other - baseline).collect();
+    Some(Gap { mean: mean(gaps.iter().copied())?, items: gaps.len() })
 }
 
 /// The mean of figures by cluster with its interval: Wilson's for what is 0 or 1.
@@ -223,56 +221,9 @@ fn kind(measure: Measure) -> Figures {
     }
 }
 
-fn is_lower_better(measure: Measure) -> bool {
+/// Whether a measure counts errors.
+pub(super) fn is_lower_better(measure: Measure) -> bool {
     matches!(measure, Measure::Metric(metric) if metric.better() == Better::Lower)
-}
-
-fn counted(calls: &[&Measured]) -> Calls {
-    let mut counted = Calls { made: calls.len(), ..Calls::default() };
-    for call in calls {
-        let record = &call.record;
-        counted.answered += usize::from(record.said().is_some());
-        counted.cached += usize::from(record.cached);
-        counted.input_tokens += record.input_tokens;
-        counted.output_tokens += record.output_tokens;
-        if let Some(fault) = call.fault() {
-            *counted.faults.entry(fault).or_default() += 1;
-        }
-        if let Outcome::Failed { code, .. } = &record.outcome {
-            *counted.codes.entry(code.clone()).or_default() += 1;
-        }
-    }
-    counted
-}
-
-fn cost(calls: &[&Measured]) -> Cost {
-    let known: Vec<f64> = calls.iter().filter_map(|call| call.record.cost_usd).collect();
-    let (total, known) = (known.iter().sum(), known.len());
-    let score: f64 = calls.iter().filter_map(|call| call.score).sum();
-    // What failed before anybody was asked cost nothing, and says nothing.
-    let is_whole = known > 0 && calls.iter().all(|call| call.record.cost_usd.is_some() || call.record.said().is_none());
-    Cost {
-        total,
-        known,
-        per_call: (known > 0).then(|| total / float(known)),
-        per_correct: (is_whole && score > 0.0).then(|| total / score),
-    }
-}
-
-fn stability(asked: &[Asked<'_>], model: usize) -> Option<Stability> {
-    let (mut agreements, mut same, mut items) = (0.0, 0, 0);
-    for asked in asked {
-        let Some(calls) = asked.calls.get(model).filter(|calls| calls.len() > 1) else { continue };
-        // No answer agrees with no answer.
-        let said: Vec<&str> = calls.iter().map(|call| call.record.said().unwrap_or_default()).collect();
-        let pairs =
-            said.iter().enumerate().flat_map(|(at, one)| said.iter().skip(at + 1).map(move |other| (one, other)));
-        let all: Vec<f64> = pairs.map(|(one, other)| agreement(one, other)).collect();
-        agreements += mean(all.iter().copied()).unwrap_or(1.0);
-        same += usize::from(all.iter().all(|agreement| *agreement >= 1.0));
-        items += 1;
-    }
-    (items > 0).then(|| Stability { agreement: agreements / float(items), same: ratio(same, items) })
 }
 
 fn slices(asked: &[Asked<'_>], models: usize, method: Method) -> Vec<Slice> {
@@ -307,18 +258,33 @@ fn agreements(asked: &[Asked<'_>], models: usize) -> Vec<Vec<Option<f64>>> {
     rows
 }
 
-fn earlier(before: &[Asked<'_>], asked: &[Asked<'_>], model: usize, method: Method) -> Earlier {
-    let differ = |figure: &dyn Fn(&Asked<'_>) -> Option<f64>| {
-        let pairs = before.iter().zip(asked).filter_map(|(before, now)| {
-            Some(Pair { cluster: now.cluster.as_str(), baseline: figure(before)?, other: figure(now)? })
-        });
-        paired::compare(pairs, Level::NINETY_FIVE, method.resampling)
-    };
-    let calls = asked.iter().filter_map(|asked| asked.calls.get(model)).flatten();
-    let measures: BTreeSet<Measure> = calls.flat_map(|call| call.figures.keys().copied()).collect();
-    let figures =
-        measures.into_iter().filter_map(|measure| Some((measure, differ(&|asked| asked.figure(model, measure))?)));
-    Earlier { figures: figures.collect(), score: differ(&|asked| asked.score(model)) }
+impl Summary {
+    /// How many pairs of models are compared at once.
+    #[must_use]
+    pub fn comparisons(&self) -> usize {
+        comparisons(self.models.len())
+    }
+
+    /// The smallest difference to the best model that the ranking could show for every other one; nothing where there is
+    /// no ranking of several.
+    #[must_use]
+    pub fn detectable(&self) -> Option<Detectable> {
+        let ranking = self.ranking.as_ref()?;
+        let best = *ranking.order.first()?;
+        let pairs = ranking.pairs.iter().filter(|pair| pair.models.0 == best || pair.models.1 == best);
+        let all = pairs.map(|pair| pair.difference.detectable_among(self.comparisons()));
+        all.reduce(|one, other| match (one, other) {
+            (Detectable::From(one), Detectable::From(other)) => Detectable::From(one.max(other)),
+            (Detectable::Unknown, _) | (_, Detectable::Unknown) => Detectable::Unknown,
+            _ => Detectable::Nothing,
+        })
+    }
+
+    /// Answers that a judge should have judged and did not.
+    #[must_use]
+    pub fn unjudged(&self) -> usize {
+        self.models.iter().map(|model| model.calls.unjudged).sum()
+    }
 }
 
 impl ModelSummary {
@@ -332,37 +298,15 @@ impl ModelSummary {
     }
 }
 
-impl Summary {
-    /// By how much each model is worse by a measure: than itself in the earlier run, where there is one, else than the
-    /// baseline. Negative where it is better; nothing where there is nothing to compare.
-    #[must_use]
-    pub fn losses(&self, name: &str) -> Vec<(&str, Option<f64>)> {
-        let has_earlier = self.earlier.iter().any(Option::is_some);
-        let baseline = self.models.get(self.baseline).and_then(|model| model.figure(name));
-        let worse = |difference: f64, is_lower_better: bool| if is_lower_better { difference } else { -difference };
-        let loss = |(place, model): (usize, &ModelSummary)| {
-            let figure = model.figure(name)?;
-            let difference = match self.earlier.get(place)? {
-                Some(earlier) if name == "score" => earlier.score?.mean,
-                Some(earlier) => earlier.figures.iter().find(|(measure, _)| measure.name() == name)?.1.mean,
-                None => figure.mean - baseline?.mean,
-            };
-            Some(worse(difference, figure.is_lower_better))
-        };
-        let compared = self.models.iter().enumerate().filter(|(place, _)| has_earlier || *place != self.baseline);
-        compared.map(|(place, model)| (model.name.as_str(), loss((place, model)))).collect()
-    }
-}
-
-fn mean(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(super) fn mean(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (sum, count) = figures.into_iter().fold((0.0, 0), |(sum, count), figure| (sum + figure, count + 1));
     (count > 0).then(|| sum / float(count))
 }
 
-fn ratio(part: usize, whole: usize) -> f64 {
+pub(super) fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { float(part) / float(whole) }
 }
 
-fn float(count: usize) -> f64 {
+pub(super) fn float(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }

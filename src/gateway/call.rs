@@ -37,7 +37,7 @@ pub(super) struct Call<'a> {
     /// What was billed for answers of no use, as far as prices are known.
     pub(super) lost: MicroUsd,
     /// What calls that were cut off are likely to have cost: their vendors may bill them.
-    cut: MicroUsd,
+    pub(super) cut: MicroUsd,
 }
 
 impl<'a> Call<'a> {
@@ -141,6 +141,7 @@ impl Call<'_> {
         let stop = match outcome {
             Ok(outcome) => {
                 let answer = &outcome.answer;
+                self.count_cut(candidate, cut_off(&answer.tries));
                 self.note(candidate, &answer.tries, if answer.cached { "cached" } else { "ok" }, began);
                 return Ok(Some(outcome));
             }
@@ -169,13 +170,17 @@ impl Call<'_> {
         let lost = MicroUsd(costs.map(|cost| cost.0).sum());
         self.lost.0 += lost.0;
         self.gateway.metrics.cost(candidate.provider.id(), lost);
-        let cut = error.tries().iter().filter(|one| one.error == Some(ErrorKind::TimedOut)).count();
+        let cut = cut_off(error.tries());
         // Whoever waits for an answer may give up before the account of its tries is there.
-        let cut = if error.kind() == ErrorKind::TimedOut { cut.max(1) } else { cut };
-        if cut > 0 {
+        self.count_cut(candidate, if error.kind() == ErrorKind::TimedOut { cut.max(1) } else { cut });
+    }
+
+    /// Adds what so many calls of a candidate are likely to cost that were cut off.
+    fn count_cut(&mut self, candidate: &Candidate, calls: usize) {
+        if calls > 0 {
             let outline = self.opened.outline.fitted(&candidate.card);
             let likely = Estimate::from_outline(&outline, &candidate.card).and_then(|estimate| estimate.likely);
-            self.cut.0 += likely.unwrap_or_default().0.saturating_mul(cut as u64);
+            self.cut.0 += likely.unwrap_or_default().0.saturating_mul(calls as u64);
         }
     }
 
@@ -321,6 +326,11 @@ impl Call<'_> {
             latency: one.latency,
         }));
     }
+}
+
+/// How many of these calls ended without an answer because the time was over.
+fn cut_off(tries: &[Try]) -> usize {
+    tries.iter().filter(|one| one.error == Some(ErrorKind::TimedOut)).count()
 }
 
 /// The error of the first candidate, with what became of the others, and who was not asked for want of a key.

@@ -6,7 +6,6 @@
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout_at;
 use vision_providers::answer::{Answer, AnswerStream, Chunk, Finish, Try};
@@ -15,7 +14,6 @@ use vision_providers::error::{Error, ErrorKind, Result};
 use vision_providers::model::ModelCard;
 use vision_providers::provider::{Provider, VisionProvider};
 use vision_providers::request::{CallCtx, Message, Output, Role, Schema, Task, VisionRequest};
-use vision_providers::wire::quoted;
 
 use crate::schema;
 
@@ -197,15 +195,19 @@ fn validated(answer: Answer, schema: &Schema, task: Task) -> Result<Verdict> {
     if found.is_empty() && cut {
         found.extend(mended(&answer.text, task));
     }
-    let validator = schema::compile(&schema.value);
+    let compiled = schema::compile(&schema.value);
     let mut faults = Vec::new();
     for value in &found {
-        match validator.as_ref().map_err(String::clone).and_then(|validator| check(value, validator)) {
+        match compiled.as_ref().map_err(String::clone).and_then(|compiled| compiled.check(value)) {
             Ok(()) if is_empty(value, task) => {
                 let error = Error::new(ErrorKind::Empty, "the backend answered with an empty description");
                 return Err(error.after(tries));
             }
-            Ok(()) => return Ok(Verdict::Right(Answer { text: value.to_string(), ..answer })),
+            Ok(()) => {
+                let mut answer = Answer { text: value.to_string(), ..answer };
+                answer.warnings.extend(compiled.ok().and_then(|compiled| compiled.warning()));
+                return Ok(Verdict::Right(answer));
+            }
             Err(fault) => faults.push(fault),
         }
     }
@@ -279,11 +281,6 @@ fn without_broken_escape(text: &str) -> &str {
     if begins && (rest.is_empty() || (rest.starts_with('u') && rest.len() < 5)) { &text[..at] } else { text }
 }
 
-fn check(value: &Value, validator: &Validator) -> Result<(), String> {
-    let first = validator.iter_errors(value).next();
-    first.map_or(Ok(()), |error| Err(format!("at `{}`: {}", error.instance_path(), quoted(&error.to_string()))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,6 +313,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn an_answer_says_to_which_patterns_it_was_not_held() {
+        let value = json!({"properties": {"total": {"type": "string", "pattern": "^(?![-+.]*$)[0-9.]*$"}}});
+        let schema = Schema { name: "test".into(), value: Arc::new(value) };
+        let answer = Answer::new(r#"{"total":"9"}"#, ModelId::from("m"));
+        let Ok(Verdict::Right(answer)) = validated(answer, &schema, Task::Extract) else { panic!("it is right") };
+        assert!(answer.warnings.iter().any(|warning| warning.contains("^(?![-+.]*$)")), "{:?}", answer.warnings);
     }
 
     #[test]

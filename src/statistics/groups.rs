@@ -18,6 +18,12 @@ pub const MOST_MODELS: usize = 32;
 /// Corrected p-values from which on two models are not told apart.
 pub const SIGNIFICANCE: f64 = 0.05;
 
+/// How many pairs so many models make.
+#[must_use]
+pub fn comparisons(models: usize) -> usize {
+    models * models.saturating_sub(1) / 2
+}
+
 /// What several models came to on the same items.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Groups {

@@ -17,7 +17,8 @@ impl Interval {
 
     /// This interval, no wider than what is possible.
     pub(super) fn within(self, low: f64, high: f64) -> Self {
-        Self { low: self.low.clamp(low, high), high: self.high.clamp(low, high) }
+        // What is added takes the sign from a nought.
+        Self { low: self.low.clamp(low, high) + 0.0, high: self.high.clamp(low, high) + 0.0 }
     }
 
     pub(super) fn around(middle: f64, half: f64) -> Self {
@@ -37,6 +38,13 @@ impl Level {
     #[must_use]
     pub fn new(level: f64) -> Option<Self> {
         (level > 0.0 && level < 1.0).then_some(Self(level))
+    }
+
+    /// The level of each of so many statements of which all are to hold together at this one: Bonferroni's, which supposes
+    /// nothing about how they hang together.
+    #[must_use]
+    pub fn shared(self, statements: usize) -> Self {
+        Self(1.0 - (1.0 - self.0) / super::sample::float(statements.max(1)))
     }
 
     /// The share of cases on either side of an interval.
@@ -87,6 +95,8 @@ mod tests {
             assert!((found - expected).abs() < 1e-7, "{found} {expected}");
         }
         assert!(Level::NINETY_FIVE.student(0.0).is_infinite());
+        assert!((Level::NINETY_FIVE.shared(10).normal() - 2.807_033_768).abs() < 1e-7, "one in two hundred");
+        assert!((Level::NINETY_FIVE.shared(0).tail() - Level::NINETY_FIVE.tail()).abs() < 1e-15);
         assert!(Level::new(1.0).is_none() && Level::new(f64::NAN).is_none() && Level::new(0.9).is_some());
     }
 }

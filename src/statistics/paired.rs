@@ -5,8 +5,9 @@ use std::hash::Hash;
 
 use super::bootstrap::{self, FEW, Range, Resampling};
 use super::interval::{Interval, Level};
+use super::power::Detectable;
 use super::sample::{Sample, float};
-use super::{power, sign};
+use super::sign;
 
 /// One item under both models.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,8 +33,22 @@ pub struct Difference {
     /// Items on which it has the lesser one. With `greater`, these are the discordant ones.
     pub lesser: usize,
     pub items: usize,
-    /// The smallest true difference that would be found four times in five; see [`power::detectable`].
-    pub detectable: f64,
+    /// The standard error of the mean, its degrees of freedom, and the greatest difference that there can be.
+    error: f64,
+    freedom: f64,
+    greatest: f64,
+}
+
+impl Difference {
+    /// The smallest true difference that would be found four times in five at 95 % when so many pairs are compared at
+    /// once; see [`power::detectable`](super::power::detectable).
+    ///
+    /// Each pair has the level that Bonferroni's correction leaves it. Holm's, by which groups are made, finds at least
+    /// as much, so that this errs on the side of promising too little.
+    #[must_use]
+    pub fn detectable_among(&self, comparisons: usize) -> Detectable {
+        Detectable::of(self.error, self.freedom, Level::NINETY_FIVE.shared(comparisons), self.greatest)
+    }
 }
 
 /// Which test the probability is of.
@@ -82,8 +97,11 @@ pub fn compare<Id: Eq + Hash>(
             Interval::around(middle, level.student(sample.freedom()) * error).within(-bound, bound)
         }
     };
-    let detectable = power::detectable(spread.error(), sample.freedom(), level, power::USUAL);
-    Some(Difference { mean: sample.mean(), interval, probability, test, greater, lesser, items, detectable })
+    let (error, freedom) = (spread.error(), sample.freedom());
+    let (low, high) = sample.range();
+    let greatest = high.max(-low).max(1.0);
+    let mean = sample.mean();
+    Some(Difference { mean, interval, probability, test, greater, lesser, items, error, freedom, greatest })
 }
 
 /// How uncertain the mean of differences is.
@@ -144,7 +162,9 @@ mod tests {
         let found = compared(flags([20, 10, 0, 0]));
         assert!((found.probability - 1.0).abs() < 1e-12);
         assert!(found.interval.contains(0.0) && found.interval.high > 0.03 && found.interval.high < 0.15, "{found:?}");
-        assert!(found.detectable > 0.05 && found.detectable < 0.2, "{found:?}");
+        let alone = found.detectable_among(1).difference().expect("a difference");
+        assert!(alone > 0.05 && alone < 0.2, "{found:?}");
+        assert!(found.detectable_among(15).difference().expect("a difference") > 1.3 * alone, "{found:?}");
         let one = compared(flags([20, 9, 1, 0]));
         assert!(one.interval.contains(0.0) && one.interval.contains(one.mean), "{one:?}");
     }
@@ -156,6 +176,10 @@ mod tests {
         let (single, crowded) = (compared(pairs), compared(crowded));
         assert_eq!(crowded.test, Test::Randomisation);
         assert!(crowded.probability > 10.0 * single.probability, "{crowded:?}");
+        let same = |cluster| [Pair { cluster, baseline: 0.0, other: 1.0 }; 30].to_vec();
+        assert_eq!(compared(same(1)).detectable_among(1), Detectable::Unknown, "one picture");
+        let two = [same(1), same(2)].concat();
+        assert_eq!(compared(two).detectable_among(1), Detectable::Nothing, "two are next to none");
     }
 
     #[test]

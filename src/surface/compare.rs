@@ -118,7 +118,9 @@ async fn report(gateway: &Gateway, comparing: &Comparing, comparison: &Compariso
             [("item", json!(item.id)), ("model_asked", json!(answered.model)), ("repeat", json!(0))]
                 .map(|(name, value)| (name.to_owned(), value)),
         );
-        Record::read(&Value::Object(line))
+        let record = Record::read(&Value::Object(line))?;
+        // Where they could not be opened, there is no comparison.
+        Some(Record { images: Some(item.ask.images.join("\n")), ..record })
     });
     let records: Vec<Record> = records.collect();
     let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), slice::from_ref(&item)).await;

@@ -57,11 +57,12 @@ export async function drop(page, files) {
   for (const event of ["dragenter", "dragover", "drop"]) await page.dispatchEvent("body", event, { dataTransfer: data });
 }
 
-/** Pastes a file while this element has the focus. */
-export async function paste(page, selector, { name, type, base64 }) {
-  await page.locator(selector).evaluate((element, { name, type, base64 }) => {
+/** Pastes a file while this element has the focus, and perhaps a text that came with it. */
+export async function paste(page, selector, { name, type, base64 }, text = "") {
+  await page.locator(selector).evaluate((element, { name, type, base64, text }) => {
     const data = new DataTransfer();
     data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type }));
+    if (text) data.setData("text/plain", text);
     element.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
-  }, { name, type, base64 });
+  }, { name, type, base64, text });
 }

@@ -5,7 +5,7 @@ import { close } from "./browser.mjs";
 import { check, pages } from "./checks.mjs";
 
 // In this order: history is what was asked before.
-for (const part of ["asking", "history", "keys", "looks"]) await import(`./${part}.mjs`);
+for (const part of ["asking", "history", "hands", "trouble", "keys", "looks"]) await import(`./${part}.mjs`);
 
 await check("no page complained, and none asked another host for anything", async () => {
   for (const [visited, url] of pages) {

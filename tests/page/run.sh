@@ -34,7 +34,8 @@ starts vendor python3 "$here/vendor.py"
 export VENDOR=$url
 {
     printf 'default = "steady"\nfallback = []\n[aliases]\nreader = "steady"\n'
-    for model in steady other slow failing breaking refusing hostile; do
+    printf '[compare]\nmax_models = 4\n[uploads]\ncapacity = "2MiB"\n'
+    for model in steady other slow failing breaking refusing hostile dashes; do
         printf '[providers.%s]\nkind = "openai-compatible"\nmodel = "%s"\nkey = "none"\nbase_url = "%s/v1"\n' \
             "$model" "$model" "$VENDOR"
         printf '[[providers.%s.models]]\nid = "%s"\njson = "schema"\nprice = { input = 0.40, output = 2.00 }\n' "$model" "$model"

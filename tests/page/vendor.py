@@ -1,7 +1,8 @@
 """A server of chat completions whose models each have a manner of their own. Prints its address. Called by run.sh.
 
 `steady` and `other` answer word by word, `slow` takes its time, `failing` has a fault, `breaking` breaks off, `refusing` will not
-say, and `hostile` says what would do harm as markup. `GET /log` tells what was asked, and which callers left before the end.
+say, `hostile` says what would do harm as markup, and `dashes` says little but dashes, very many of them. `GET /log` tells what
+was asked, and which callers left before the end.
 """
 
 import json
@@ -18,6 +19,7 @@ SAID = {
     "<a href=\"javascript:document.title='harmed'\">here</a> \u202eBidi\u0007 [link](https://evil.example/) " + "w" * 4000,
 }
 SAID["breaking"] = SAID["steady"]
+SAID["dashes"] = f"A line: x{'-' * 300_000}x and no more."
 PACE = {"slow": 0.4}
 
 

@@ -149,6 +149,9 @@ fn line(
             _ => ("RATE_LIMITED", "asking the model: 429, come back in 20 s"),
         };
         line["error"] = json!({"code": code, "message": message});
+        if let (Some(cost), "REFUSED" | "TRUNCATED") = (player.cost, code) {
+            line["cost_usd"] = json!(cost);
+        }
         return line;
     }
     let wrong = QUESTIONS.get(place % QUESTIONS.len()).map_or("", |question| question.4);

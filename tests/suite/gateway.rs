@@ -56,6 +56,16 @@ async fn one_request_yields_description_and_text_with_usage_and_cost() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_cut_off_before_the_answer_came_is_told_of() {
+    let late = Play::json(504, &json!({"error": {"message": "upstream request timeout"}}));
+    let (gateway, upstream) = behind([late, Play::json(200, &described("A till receipt.", ""))], "").await;
+    let reply = ask(&gateway, &about("receipt.png")).await.expect("an answer");
+    assert_eq!((upstream.calls(), reply.cost.map(|cost| cost.0)), (2, Some(2535)), "what is known, and no more");
+    let told = reply.warnings.iter().any(|warning| warning.contains("broken off may be billed as well, about $0.00"));
+    assert!(told, "{:?}", reply.warnings);
+}
+
+#[tokio::test]
 async fn the_operators_price_is_what_counts() {
     let more =
         "[[providers.pixtral.models]]\nid = \"mistral-medium-latest\"\nprice = { input = 10.0, output = 100.0 }\n";

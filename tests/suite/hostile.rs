@@ -10,11 +10,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use vision_providers::testkit::{Play, Upstream};
 
-use super::PATIENCE;
 use super::client::data_uri;
 use super::http::{JSON, Server, locally};
 use super::mcp::Client;
 use super::rest::{config, serving};
+use super::{PATIENCE, completion};
 
 /// Sends this, and reads until the server closes. `None` when it does not.
 async fn sent(server: &Server, bytes: &[u8], patience: Duration) -> Option<String> {
@@ -313,6 +313,36 @@ async fn leaving_the_queue_or_a_half_sent_body_gives_the_place_back() {
         }
         drop(last);
         assert_eq!(upstream.calls(), 2, "nobody was asked for those who left");
+    })
+    .await;
+}
+
+/// Some clients end their sending with their request, and then read.
+#[tokio::test]
+async fn whoever_ends_their_sending_is_answered_soon_or_counts_as_gone() {
+    if cfg!(not(target_os = "linux")) {
+        return;
+    }
+    locally(async {
+        let soon = Play::json(200, &completion("Seen.")).after(Duration::from_millis(200));
+        let upstream = Upstream::start([soon, Play::Silence]).await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = serving(folder.path(), &config(&upstream, &upstream, "")).await;
+        let ended = async |line: &str, body: &str| {
+            let began = Instant::now();
+            let mut stream = server.begin(line, JSON, body.as_bytes()).await;
+            stream.shutdown().await.expect("it is open");
+            let mut answer = Vec::new();
+            let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("it closes");
+            (String::from_utf8_lossy(&answer).into_owned(), began.elapsed())
+        };
+        let question = |prompt: &str| json!({"image": data_uri("qr.png"), "prompt": prompt}).to_string();
+        let (health, _) = ended("GET /healthz", "").await;
+        let (answer, _) = ended("POST /v1/analyze", &question("Soon?")).await;
+        let (nothing, took) = ended("POST /v1/analyze", &question("Later?")).await;
+        assert!(health.starts_with("HTTP/1.1 200") && answer.contains("Seen."), "{health} {answer}");
+        assert!(nothing.is_empty() && took < Duration::from_secs(3), "{nothing} {took:?}");
+        assert!(upstream.has_been_left(1, Duration::from_secs(1)).await, "the vendor was left hanging");
     })
     .await;
 }

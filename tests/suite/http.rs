@@ -165,14 +165,23 @@ async fn strangers_and_malformed_requests_are_refused_by_status() {
             let answer = server.raw(&host(hosts)).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{hosts}: {answer}");
         }
+        for (named, status) in [("evil.example", "403"), ("localhost", "200"), ("x@localhost", "403")] {
+            let line = host("host: localhost\r\n").replace("POST /", &format!("POST http://{named}/"));
+            let answer = server.raw(&line).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{named}: {answer}");
+        }
         for (headers, status) in [
             (format!("{JSON}origin: https://evil.example\r\n"), 403),
             (format!("{JSON}origin: null\r\n"), 403),
             (format!("{JSON}origin: http://localhost:5173\r\n"), 200),
+            (format!("{JSON}origin: http://localhost#evil\r\n"), 403),
+            (format!("{JSON}origin: http://localhost/path\r\n"), 403),
+            (format!("{JSON}origin: http://evil@localhost\r\n"), 403),
             (format!("{JSON}content-encoding: gzip\r\n"), 415),
             ("content-type: text/plain\r\n".to_owned(), 415),
+            ("content-type: Application/JSON;charset=UTF-8\r\n".to_owned(), 200),
             (format!("{JSON}accept: */*\r\n"), 200),
-            (format!("{JSON}accept: application/json\r\n"), 200),
+            (format!("{JSON}accept: APPLICATION/json\r\n"), 200),
         ] {
             assert_eq!(server.post(&headers, &body).await.0, status, "{headers}");
         }
@@ -195,6 +204,7 @@ async fn messages_are_answered_whatever_a_client_accepts() {
             ("accept: application/json\r\n", "application/json"),
             ("accept: application/json, text/event-stream\r\n", "application/json"),
             ("accept: text/event-stream\r\n", "text/event-stream"),
+            ("accept: text/html\r\naccept: Text/Event-Stream;q=0.9\r\n", "text/event-stream"),
         ] {
             let answer = server.request("POST /mcp", &format!("{JSON}{accept}"), list().as_bytes()).await;
             assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)), "{accept}");

@@ -135,7 +135,9 @@ async fn status_tells_everybody_of_their_providers_and_of_money_only_who_may_see
         assert!(near(&after["providers"]["a"]["spend_today_usd"], 3.0 * cost), "{after}");
         assert!(after["since"].as_str().is_some_and(|since| since.ends_with('Z')), "{after}");
         assert!(after["tasks"].as_array().expect("tasks").contains(&json!("invoice")), "{after}");
+        assert_eq!(after["compare"], json!({"max_models": 8}), "{after}");
         let restricted = told(&bob).await;
+        assert_eq!(restricted["compare"], after["compare"], "the bound is everybody's: {restricted}");
         assert_eq!(restricted["providers"], json!({"b": {"state": "ready"}}));
         assert!(restricted.get("spend_today_usd").is_none() && restricted.get("since").is_none(), "{restricted}");
     })

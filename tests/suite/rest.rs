@@ -130,6 +130,7 @@ async fn what_cannot_be_understood_is_refused_in_our_shape() {
             ("/v1/analyze", "[]".to_owned(), 400, "INVALID_INPUT"),
             ("/v1/analyze", String::new(), 400, "INVALID_INPUT"),
             ("/v1/analyze", json!({}).to_string(), 400, "INVALID_INPUT"),
+            ("/v1/analyze", format!("\u{feff}{}", json!({"image": "http://127.0.0.1/a.png"})), 403, "URL_BLOCKED"),
             ("/v1/analyze", json!({"image": image, "imgae": "x"}).to_string(), 400, "INVALID_INPUT"),
             ("/v1/analyze", json!({"image": image, "stream": "loud"}).to_string(), 400, "INVALID_INPUT"),
             ("/v1/analyze", json!({"image": super::example("qr.png")}).to_string(), 403, "UNSAFE_PATH"),

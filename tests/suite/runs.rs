@@ -358,6 +358,104 @@ async fn a_judge_decides_is_marked_and_is_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_set_is_no_models_fault_and_fails_the_run() {
+    locally(async {
+        let stage = Stage::new(Play::json(200, &completion("25.41")), "").await;
+        std::fs::write(stage.path("broken.png"), b"\x89PNG\r\n\x1a\n and no more").expect("a file");
+        // Its header can be read, and its pixels cannot.
+        std::fs::copy(example("qr.png"), stage.path("cut.png")).expect("a copy");
+        let cut = std::fs::File::options().write(true).open(stage.path("cut.png")).expect("a file");
+        cut.set_len(600).expect("it is cut");
+        let images = [example("qr.png"), "missing.png".into(), "broken.png".into(), "cut.png".into()];
+        stage.write(
+            "set.jsonl",
+            images.into_iter().map(|image| json!({"image": image, "prompt": "Total?", "expected": "25.41"})),
+        );
+        let args = ["eval", "set.jsonl", "--models", "a/m,a/n", "--out", "run"];
+        let (code, out, err) = stage.run(&args).await;
+        assert_eq!((code, stage.upstream.calls()), (Some(1), 2), "{err}");
+        assert!(err.contains("warning: 3 questions could not be put to every model"), "{err}");
+        assert!(err.contains("a/n: the cost of 0 of 1 calls is known"), "{err}");
+        let row = out.lines().find(|line| line.starts_with("a/m")).expect("a row");
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert!(cells[1] == "1.000" && cells[4] == "1" && cells[6] == "0/1", "{out}");
+        assert!(out.contains("what this set can show: Nothing."), "{out}");
+        let (_, out, err) = stage.run(&[&args[..], &["--resume", "--json"]].concat()).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        let model = &summary["models"][1];
+        assert_eq!((&model["score"]["mean"], &model["error_rate"]), (&json!(1.0), &json!(0.0)), "{model}");
+        assert_eq!((&model["not_askable"], &summary["questions_not_askable"]), (&json!(3), &json!(3)), "{summary}");
+        let versus = &model["versus_baseline"];
+        assert!(versus["detectable"].is_null() && versus["detectable_why"].is_string(), "{versus}");
+        let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
+        assert!(report.contains("Could not be asked"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_earlier_run_about_other_pictures_is_not_compared_and_no_condition_passes_for_that() {
+    locally(async {
+        let stage = Stage::new(Play::json(200, &completion("25.41")), "").await;
+        let picture = stage.path("a.png");
+        stage.write("set.jsonl", [json!({"image": "a.png", "prompt": "Total?", "expected": "25.41"})]);
+        let run = |out: &'static str| ["eval", "set.jsonl", "--models", "a/m", "--json", "--out", out];
+        let against = ["--against", "first", "--max-regression", "score=0.5"];
+        std::fs::copy(example("qr.png"), &picture).expect("a copy");
+        let (code, _, err) = stage.run(&run("first")).await;
+        assert_eq!(code, Some(0), "{err}");
+        let (code, out, _) = stage.run(&[&run("same")[..], &against].concat()).await;
+        let summary: Value = serde_json::from_str(&out).expect("one document");
+        assert_eq!((code, &summary["warnings"]), (Some(0), &json!([])), "{summary}");
+        std::fs::copy(example("receipt.png"), &picture).expect("a copy");
+        let (code, out, _) = stage.run(&[&run("other")[..], &against].concat()).await;
+        let summary: Value = serde_json::from_str(&out).expect("one document");
+        let failed = "a/m: no question can be compared by score with the earlier run";
+        assert_eq!((code, &summary["failed"]), (Some(1), &json!([failed])), "{summary}");
+        let warned = summary["warnings"][0].as_str().expect("a warning");
+        assert!(warned.starts_with("1 of 1 questions was about other pictures"), "{warned}");
+        let report = std::fs::read_to_string(stage.path("other/report.html")).expect("a report");
+        assert!(report.contains("about other pictures in the earlier run"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_judge_that_does_not_answer_leaves_a_run_incomplete_and_another_picture_is_judged_anew() {
+    locally(async {
+        let judges = Play::decide(|received, place| {
+            if received.body["model"] == "judge" {
+                let verdict = json!({"reason": "It says so.", "correct": true}).to_string();
+                return if place == 1 {
+                    Play::json(400, &json!({"error": {"message": "no"}}))
+                } else {
+                    Play::json(200, &completion(&verdict))
+                };
+            }
+            Play::json(200, &completion("twenty"))
+        });
+        let stage = Stage::new(judges, "").await;
+        let picture = stage.path("a.png");
+        std::fs::copy(example("qr.png"), &picture).expect("a copy");
+        stage.write("set.jsonl", [json!({"image": "a.png", "prompt": "How many?", "expected": "20"})]);
+        let args = ["eval", "set.jsonl", "--models", "a/m", "--judge", "a/judge", "--out", "run", "--json", "--resume"];
+        let (code, out, err) = stage.run(&args).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!((code, &summary["answers_not_judged"]), (Some(1), &json!(1)), "{summary}");
+        let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
+        assert!(report.contains("<strong>Incomplete.</strong> 1\u{a0}answer has no verdict"));
+        for (calls, other) in [(3, false), (3, false), (5, true)] {
+            if other {
+                std::fs::copy(example("receipt.png"), &picture).expect("a copy");
+            }
+            let (code, _, err) = stage.run(&args).await;
+            assert_eq!((code, stage.upstream.calls()), (Some(0), calls), "{err}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_comparison_shows_two_answers_and_one_error_and_is_done() {
     locally(async {
         let answers = Play::decide(|received, _| match received.body["model"].as_str() {

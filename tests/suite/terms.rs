@@ -57,13 +57,16 @@ async fn answers_that_come_to_nothing_are_paid_for_too() {
         let args = ["batch", "questions.jsonl", "--out", "out.jsonl", "--max-tokens", "500", "--jobs", "1"];
         let limited = [&args[..], &["--max-cost", "0.01", "--json"]].concat();
         let billed = |calls: usize| f64::from(u32::try_from(calls).expect("few")) * 0.001_402;
-        for resumed in [false, true] {
-            let more: &[&str] = if resumed { &["--resume"] } else { &[] };
+        // A third run has to know what the lines have cost that the second one replaced.
+        for more in [&[][..], &["--resume"], &["--resume"]] {
             let (code, out, err) = stage.run(&[&limited[..], more].concat()).await;
             let summary: Value = serde_json::from_str(&out).expect(&err);
             let cost = summary["cost_usd"].as_f64().expect("a cost");
             assert_eq!((code, &summary["stopped"]), (Some(1), &json!("max_cost")), "{summary}");
             assert!((cost - billed(stage.upstream.calls())).abs() < 1e-9 && cost <= 0.01, "{summary}");
+            let lines = lines(&stage.path("out.jsonl"));
+            assert!(lines.iter().all(|line| line["error"]["code"] == "EMPTY_RESPONSE"), "{lines:?}");
+            assert_eq!(lines.len(), stage.upstream.calls(), "what failed is in the file until it is asked again");
         }
     })
     .await;

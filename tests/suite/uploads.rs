@@ -246,3 +246,20 @@ async fn swarms_of_values_are_refused_before_they_take_forty_times_their_size() 
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_too_large_is_told_what_helps_at_that_door() {
+    locally(async {
+        let (_upstream, _folder, server) = server_of("").await;
+        let sized = "content-length: 60000000\r\n";
+        let advice = async |line: &str| {
+            let answer = server.request(line, sized, b"").await;
+            assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &json!("IMAGE_TOO_LARGE")), "{line}");
+            answer.json()["error"]["advice"].as_str().expect("advice").to_owned()
+        };
+        let (upload, call) = (advice("POST /v1/images").await, advice("POST /v1/analyze").await);
+        assert!(upload.contains("smaller picture") && !upload.contains("upload"), "{upload}");
+        assert!(call.contains("upload it to /v1/images") && call.contains("MiB at most"), "{call}");
+    })
+    .await;
+}

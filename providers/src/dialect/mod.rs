@@ -8,6 +8,7 @@ mod settling;
 
 use std::collections::HashSet;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 pub use self::settling::json_in;
@@ -322,12 +323,16 @@ fn optional(schema: &Value) -> impl Iterator<Item = &str> {
     names.filter(move |name| !required.contains(name))
 }
 
-/// What a schema refers to. The gateway admits no circles; eight steps are more than anybody writes.
+/// What a schema refers to. The gateway admits no references that lead to nothing but themselves; eight steps are more than
+/// anybody writes.
 fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
-    (0..8).fold(schema, |schema, _| {
-        let target = schema["$ref"].as_str().and_then(|target| root.pointer(target.strip_prefix('#')?));
-        target.unwrap_or(schema)
-    })
+    (0..8)
+        .fold(schema, |schema, _| schema["$ref"].as_str().and_then(|target| target_of(root, target)).unwrap_or(schema))
+}
+
+/// What a reference leads to. Names of generic types are encoded in one.
+fn target_of<'a>(root: &'a Value, target: &str) -> Option<&'a Value> {
+    root.pointer(&percent_decode_str(target.strip_prefix('#')?).decode_utf8().ok()?)
 }
 
 /// The conversation as it is sent: when no schema is enforced, its last turn ends by asking for the schema in words.
@@ -443,6 +448,19 @@ mod tests {
         let other = closed(&json!({"box": {"type": "string"}}), &["box"]);
         schema["properties"]["to"] = json!({"anyOf": [{"$ref": "#/$defs/line"}, other]});
         assert_eq!(STRICT.say(&schema), None);
+    }
+
+    #[test]
+    fn references_are_followed_in_circles_and_through_encoded_names() {
+        let node = closed(
+            &json!({"note": {"type": "string"}, "of": {"type": "array", "items": {"$ref": "#/$defs/Node%3CA%3E"}}}),
+            &["of"],
+        );
+        let schema = json!({"type": "object", "properties": {"top": {"$ref": "#/$defs/Node%3CA%3E"}}, "required": ["top"],
+            "additionalProperties": false, "$defs": {"Node<A>": node}});
+        assert!(STRICT.say(&schema).is_some());
+        let answer = r#"{"top":{"note":null,"of":[{"note":null,"of":[]}]}}"#;
+        assert_eq!(settle(&schema, answer), r#"{"top":{"of":[{"of":[]}]}}"#);
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::figures::{self, NONE};
-use super::leaderboard::{Cell, order, share};
+use super::leaderboard::{Cell, order, share_of};
 use super::shown::line;
 use crate::eval::measured::Measure;
 use crate::eval::summary::{ModelSummary, Summary};
 use crate::score::Better;
 use crate::statistics::groups::SIGNIFICANCE;
 use crate::statistics::paired::Difference;
+
+/// Codes of failures that are shown: there are fewer, unless somebody else wrote them.
+const MOST_CODES: usize = 50;
 
 /// The tables below the leaderboard. Columns are the models in its order.
 pub(super) struct Breakdown {
@@ -71,7 +74,10 @@ impl Breakdown {
         let slice = |slice: &crate::eval::summary::Slice| Slice {
             tag: line(&slice.tag),
             items: figures::count(slice.items),
-            scores: order.iter().map(|place| share(slice.scores.get(*place).copied().flatten())).collect(),
+            scores: order
+                .iter()
+                .map(|place| share_of(slice.scores.get(*place).copied().flatten(), slice.items))
+                .collect(),
         };
         let codes: BTreeSet<&String> = models.iter().flat_map(|model| model.calls.codes.keys()).collect();
         let failures = |code: &String| {
@@ -90,7 +96,7 @@ impl Breakdown {
         Self {
             models: models.iter().map(|model| line(&model.name)).collect(),
             slices: summary.slices.iter().map(slice).collect(),
-            failures: codes.into_iter().map(failures).collect(),
+            failures: codes.into_iter().take(MOST_CODES).map(failures).collect(),
             agreement: if order.len() > 1 { order.iter().map(row).collect() } else { Vec::new() },
             changes: order.iter().filter_map(|place| changes(summary, *place, &measures)).collect(),
             measures: measures.iter().map(|measure| measure.name()).collect(),
@@ -109,10 +115,11 @@ fn changes(summary: &Summary, place: usize, measures: &[Measure]) -> Option<Chan
     let model = summary.models.get(place)?;
     let earlier = summary.earlier.get(place)?.as_ref()?;
     let is_lower_better = |measure| model.figures.get(measure).is_some_and(|figure| figure.is_lower_better);
-    let score = earlier.score.as_ref().map(|difference| change(difference, Better::Higher));
+    let compared = summary.earlier.iter().flatten().map(|it| it.figures.len() + usize::from(it.score.is_some())).sum();
+    let score = earlier.score.as_ref().map(|difference| change(difference, Better::Higher, compared));
     let figures = measures.iter().map(|measure| {
         let better = if is_lower_better(measure) { Better::Lower } else { Better::Higher };
-        earlier.figures.get(measure).map(|difference| change(difference, better))
+        earlier.figures.get(measure).map(|difference| change(difference, better, compared))
     });
     let items = earlier.score.iter().chain(earlier.figures.values()).map(|difference| difference.items).max()?;
     Some(Changes {
@@ -122,14 +129,16 @@ fn changes(summary: &Summary, place: usize, measures: &[Measure]) -> Option<Chan
     })
 }
 
-fn change(difference: &Difference, better: Better) -> Change {
+/// A change, as one of so many that are looked at: Bonferroni's correction decides whether it is marked.
+fn change(difference: &Difference, better: Better, compared: usize) -> Change {
     let is_up = difference.mean > 0.0;
+    let compared = u32::try_from(compared).map_or(f64::INFINITY, f64::from);
     Change {
         difference: figures::points(difference.mean),
         range: figures::range(difference),
         chance: figures::chance(difference.probability),
         class: match better {
-            _ if difference.probability >= SIGNIFICANCE => "open",
+            _ if difference.probability * compared >= SIGNIFICANCE => "open",
             Better::Higher if is_up => "good",
             Better::Lower if !is_up => "good",
             _ => "bad",

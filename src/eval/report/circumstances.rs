@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::figures::{self, NONE};
 use super::shown::{self, Shown, line, listed};
+use crate::eval::calls::Calls;
 use crate::eval::manifest::{AskedModel, Manifest};
 use crate::eval::measured::{Asked, Measure, decisive};
-use crate::eval::summary::Summary;
+use crate::eval::summary::{Summary, Unaskable};
 
+/// Questions that are named, and names of models that answered for one.
+const MOST_NAMED: usize = 20;
 /// Characters of a prompt.
 const LONGEST_PROMPT: usize = 8000;
 
@@ -17,11 +20,17 @@ pub(super) struct Circumstances {
     pub(super) facts: Vec<Fact>,
     pub(super) models: Vec<Model>,
     pub(super) prompts: Vec<Prompt>,
-    /// Why not everything was asked.
-    pub(super) stopped: Option<String>,
+    /// What must be known before any figure is read.
+    pub(super) notices: Vec<Notice>,
     pub(super) judge: Option<Prompt>,
     /// How the score of a question comes about.
     pub(super) score: String,
+}
+
+/// Something that figures do not show.
+pub(super) struct Notice {
+    pub(super) title: &'static str,
+    pub(super) text: String,
 }
 
 /// A name and what it is.
@@ -58,7 +67,7 @@ impl Circumstances {
             facts: facts(manifest, summary, asked),
             models: manifest.models.iter().enumerate().map(|(place, it)| model(it, summary, place)).collect(),
             prompts: [standing].into_iter().chain(prompts).collect(),
-            stopped: stopped(manifest),
+            notices: notices(manifest, summary),
             judge: manifest
                 .judge
                 .as_ref()
@@ -70,6 +79,56 @@ impl Circumstances {
 
 fn prompt(text: &str) -> Shown {
     shown::text(text, LONGEST_PROMPT)
+}
+
+fn notices(manifest: &Manifest, summary: &Summary) -> Vec<Notice> {
+    let notice = |title| move |text| Notice { title, text };
+    let incomplete = [stopped(manifest), unjudged(summary)].into_iter().flatten().map(notice("Incomplete"));
+    let unaskable = unaskable(summary).map(notice("Could not be asked"));
+    let is_apart = summary.models.len() > 1 && summary.scored > 0 && summary.common == 0;
+    let apart = "No question has a score of every model, so that they have no order and no groups.".to_owned();
+    let apart = is_apart.then_some(apart).map(notice("Not compared"));
+    let earlier = summary.warnings.iter().map(|warning| format!("{}.", line(warning))).map(notice("Earlier run"));
+    let remembered = remembered(summary).map(notice("From memory"));
+    incomplete.chain(unaskable).chain(apart).chain(earlier).chain(remembered).collect()
+}
+
+fn unjudged(summary: &Summary) -> Option<String> {
+    (summary.unjudged() > 0).then(|| {
+        let missing = figures::counted(summary.unjudged(), "answer has", "answers have");
+        format!(
+            "{missing} no verdict of the judge and no score. Figures are of the others, which need not be like them."
+        )
+    })
+}
+
+/// What could not be put to models, by name.
+pub(super) fn unaskable(summary: &Summary) -> Option<String> {
+    let all = &summary.unaskable;
+    let one = |it: &Unaskable| format!("{} ({}: {})", line(&it.item), line(&it.code), line(&it.message));
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(one).collect();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!("; and {} more", figures::count(more)) } else { String::new() };
+    (!all.is_empty()).then(|| {
+        format!(
+            "{} could not be put to every model, through no fault of theirs, and count neither for nor against those who were \
+             not asked: {}{more}.",
+            figures::counted(all.len(), "question", "questions"),
+            named.join("; ")
+        )
+    })
+}
+
+fn remembered(summary: &Summary) -> Option<String> {
+    let sum = |of: fn(&Calls) -> usize| summary.models.iter().map(|model| of(&model.calls)).sum::<usize>();
+    let (cached, answered) = (sum(|calls| calls.cached), sum(|calls| calls.answered));
+    (cached > 0).then(|| {
+        format!(
+            "{} of {} were remembered. They have a score, and are left out of times, tokens, costs and the agreement of repeats.",
+            figures::count(cached),
+            figures::counted(answered, "answer", "answers")
+        )
+    })
 }
 
 fn stopped(manifest: &Manifest) -> Option<String> {
@@ -93,9 +152,10 @@ fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fac
     let truth = match summary.scored {
         0 => "no question says what is right".to_owned(),
         scored => format!(
-            "{} a score; the ranking is made of the {} that every model has a score for",
+            "{} a score; the order is made of the {} about {} that every model has a score for",
             figures::counted(scored, "question has", "questions have"),
-            figures::count(summary.common)
+            figures::count(summary.common),
+            figures::counted(summary.common_clusters, "picture", "pictures"),
         ),
     };
     vec![
@@ -119,7 +179,7 @@ fn cache(mode: &'static str) -> &'static str {
     match mode {
         "bypass" => "not used: every call was made anew",
         "refresh" => "written, not read: every call was made anew",
-        _ => "used: what was remembered has no latency here, and cost nothing again",
+        _ => "used: what was remembered is left out of times, tokens, costs and the agreement of repeats",
     }
 }
 
@@ -148,7 +208,8 @@ fn preparation(asked: &[Asked<'_>]) -> String {
 
 fn model(asked: &AskedModel, summary: &Summary, place: usize) -> Model {
     let answered_by = summary.models.get(place).map(|model| &model.answered_by);
-    let answered_by: Vec<String> = answered_by.into_iter().flatten().map(|name| line(name)).collect();
+    let answered_by = answered_by.into_iter().flatten().take(MOST_NAMED).map(|name| line(name));
+    let answered_by: Vec<String> = answered_by.collect();
     let price = |price: Option<f64>| price.map_or_else(|| NONE.to_owned(), |price| format!("${price}"));
     Model {
         name: line(&asked.name),

@@ -56,7 +56,8 @@ pub(super) fn chance(probability: f64) -> String {
 
 /// Money: cents where it is much, three digits that count where it is little.
 pub(super) fn dollars(amount: f64) -> String {
-    match amount {
+    // What is added takes the sign from a nought.
+    match amount + 0.0 {
         amount if !amount.is_finite() => NONE.to_owned(),
         amount if amount.abs() >= 1000.0 => format!("${}", grouped(&format!("{amount:.0}"))),
         amount if amount.abs() >= 1.0 || amount.abs() < 1e-12 => format!("${amount:.2}"),
@@ -127,6 +128,7 @@ mod tests {
             (chance(0.0342), "0.034"),
             (chance(1.0), "1.00"),
             (dollars(0.0), "$0.00"),
+            (dollars(-0.0), "$0.00"),
             (dollars(0.000_123_4), "$0.000123"),
             (dollars(0.42), "$0.420"),
             (dollars(12.345), "$12.35"),

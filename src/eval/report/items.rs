@@ -4,12 +4,14 @@ use std::collections::BTreeSet;
 
 use super::figures;
 use super::leaderboard::order;
+use super::room::{Room, Written};
 use super::shown::{self, Piece, Shown, line};
 use super::thumbnail::{Album, Thumbnail};
 use crate::eval::dataset::Item;
-use crate::eval::measured::{Asked, Measured, agreement};
+use crate::eval::measured::{Asked, Lack, Measured, agreement};
 use crate::eval::record::{Finish, Outcome};
 use crate::eval::summary::Summary;
+use crate::failure::Result;
 
 /// Questions of one report, and answers of all of them.
 const MOST_ITEMS: usize = 2000;
@@ -30,7 +32,7 @@ const FAILED: f64 = 0.5;
 
 /// The questions that are shown.
 pub(super) struct Items {
-    pub(super) shown: Vec<OneItem>,
+    pub(super) shown: Vec<Written>,
     /// The models, in the order of the marks of each question.
     pub(super) models: Vec<String>,
     pub(super) tags: Vec<String>,
@@ -87,7 +89,7 @@ pub(super) struct Variant {
 
 impl Items {
     /// The questions of a run, as many as a file can hold that people open.
-    pub(super) fn of(summary: &Summary, asked: &[Asked<'_>], album: &Album) -> Self {
+    pub(super) fn of(summary: &Summary, asked: &[Asked<'_>], album: &Album) -> Result<Self> {
         let order = order(summary);
         let shown = MOST_ITEMS.min(MOST_ANSWERS / order.len().max(1)).min(asked.len());
         let asked_shown = asked.get(..shown).unwrap_or(asked);
@@ -100,13 +102,19 @@ impl Items {
         let models: Vec<String> =
             order.iter().filter_map(|place| Some(line(&summary.models.get(*place)?.name))).collect();
         let view = View { order: &order, models: &models, tags: &tags, album, longest };
-        Self {
-            shown: asked_shown.iter().map(|asked| view.item(asked)).collect(),
-            tags: tags.iter().map(|tag| line(tag)).collect(),
-            left_out: asked.len() - shown,
-            has_few_pictures: album.is_cut,
-            models,
+        let mut room = Room::default();
+        let mut written = Vec::new();
+        for one in asked_shown {
+            let Some(question) = room.write(view.item(one), asked.len() == 1)? else { break };
+            written.push(question);
         }
+        Ok(Self {
+            left_out: asked.len() - written.len(),
+            shown: written,
+            tags: tags.iter().map(|tag| line(tag)).collect(),
+            has_few_pictures: album.is_cut || room.is_short_of_pictures,
+            models,
+        })
     }
 }
 
@@ -255,9 +263,10 @@ fn facts(call: &Measured) -> Vec<String> {
 
 fn class(asked: &Asked<'_>, model: usize) -> &'static str {
     let calls = asked.calls.get(model).map_or(&[][..], Vec::as_slice);
+    let is_put = calls.iter().any(|call| call.lack != Some(Lack::Asking));
     let is_silent = !calls.is_empty() && calls.iter().all(|call| call.record.said().is_none());
     match asked.score(model) {
-        _ if calls.is_empty() => "open",
+        _ if !is_put => "open",
         _ if is_silent => "error",
         None => "open",
         Some(score) if score >= RIGHT => "right",

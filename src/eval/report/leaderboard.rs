@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::figures::{self, NONE};
 use super::findings;
+use super::ledger::{Calls, Money};
 use super::scale::Scale;
 use super::shown::line;
 use crate::eval::measured::Measure;
-use crate::eval::record::Fault;
 use crate::eval::summary::{Figure, ModelSummary, Summary};
 use crate::statistics::groups::{Groups, SIGNIFICANCE};
 use crate::statistics::paired::{Difference, Test};
+use crate::statistics::power::Detectable;
 
 /// Width of the picture of an interval, in which places are counted.
 const BAR: f64 = 200.0;
@@ -30,6 +31,12 @@ pub(super) struct Leaderboard {
     pub(super) has_versus: bool,
     /// Whether answers were repeated, and anything is known of how steady they are.
     pub(super) has_stability: bool,
+    /// Whether answers lack a verdict.
+    pub(super) has_unjudged: bool,
+    /// Questions that the order is made of.
+    pub(super) common: String,
+    /// How many pairs of models there are.
+    pub(super) comparisons: String,
     pub(super) pairs: Vec<Pairing>,
 }
 
@@ -42,14 +49,14 @@ pub(super) struct Row {
     pub(super) letters: String,
     pub(super) score: Cell,
     pub(super) bar: Option<Bar>,
-    pub(super) items: String,
+    pub(super) items: Cell,
     pub(super) versus: Option<Versus>,
     pub(super) figures: Vec<Cell>,
     pub(super) calls: Calls,
     pub(super) money: Money,
 }
 
-/// A figure, its interval, and what it is sorted by.
+/// A figure, its interval or what else is to be known of it, and what it is sorted by.
 #[derive(Default)]
 pub(super) struct Cell {
     pub(super) text: String,
@@ -77,33 +84,9 @@ pub(super) struct Versus {
     /// Corrected for all pairs of models.
     pub(super) corrected: Cell,
     pub(super) detectable: Cell,
+    pub(super) items: String,
     pub(super) wins: String,
     pub(super) class: &'static str,
-}
-
-/// What became of the calls of a model.
-pub(super) struct Calls {
-    pub(super) made: Cell,
-    pub(super) answered: Cell,
-    /// Those that brought no good answer, together and by kind.
-    pub(super) faulty: Cell,
-    pub(super) kinds: [Cell; 4],
-    pub(super) stability: Cell,
-    pub(super) same: Cell,
-    pub(super) cached: Cell,
-}
-
-/// What the calls of a model took.
-pub(super) struct Money {
-    pub(super) p50: Cell,
-    pub(super) p90: Cell,
-    pub(super) p99: Cell,
-    pub(super) input: Cell,
-    pub(super) output: Cell,
-    pub(super) total: Cell,
-    pub(super) per_call: Cell,
-    pub(super) per_thousand: Cell,
-    pub(super) per_correct: Cell,
 }
 
 /// Two models.
@@ -140,6 +123,9 @@ impl Leaderboard {
             findings: findings::of(summary),
             has_versus: summary.models.iter().any(|model| model.versus.is_some()),
             has_stability: summary.models.iter().any(|model| model.stability.is_some()),
+            has_unjudged: summary.unjudged() > 0,
+            common: figures::counted(summary.common, "question", "questions"),
+            comparisons: figures::counted(summary.comparisons(), "comparison", "comparisons"),
             pairs: summary.ranking.iter().flat_map(|ranking| pairings(summary, ranking)).collect(),
         }
     }
@@ -193,15 +179,15 @@ fn row(summary: &Summary, place: usize, measures: &[Measure], scale: &Scale) -> 
         letters: letters(summary.ranking.as_ref(), place),
         score: share(model.score),
         bar: model.score.map(bar),
-        items: model.score.map_or_else(|| NONE.to_owned(), |score| figures::count(score.items)),
+        items: items(summary, model),
         versus: model.versus.as_ref().map(|difference| versus(summary, place, difference)),
-        figures: measures.iter().map(|measure| share(model.figures.get(measure).copied())).collect(),
-        calls: calls(model),
-        money: money(model),
+        figures: measures.iter().map(|it| share_of(model.figures.get(it).copied(), summary.scored)).collect(),
+        calls: Calls::of(model),
+        money: Money::of(model),
     })
 }
 
-fn cell(figure: Option<f64>, text: fn(f64) -> String) -> Cell {
+pub(super) fn cell(figure: Option<f64>, text: fn(f64) -> String) -> Cell {
     Cell { text: figure.map_or_else(|| NONE.to_owned(), text), interval: String::new(), key: figures::key(figure) }
 }
 
@@ -210,14 +196,33 @@ pub(super) fn share(figure: Option<Figure>) -> Cell {
     Cell { interval, ..cell(figure.map(|figure| figure.mean), figures::percent) }
 }
 
+/// A share of fewer questions than there are says of how many.
+pub(super) fn share_of(figure: Option<Figure>, questions: usize) -> Cell {
+    let mut cell = share(figure);
+    if let Some(figure) = figure.filter(|figure| figure.items != questions) {
+        let asked = figures::counted(figure.items, "question", "questions");
+        cell.interval = format!("{}, {asked}", cell.interval);
+    }
+    cell
+}
+
+/// On how many questions a score is, and of how many.
+fn items(summary: &Summary, model: &ModelSummary) -> Cell {
+    let Some(score) = model.score else { return cell(None, figures::percent) };
+    let is_part = score.items < summary.scored;
+    let interval = if is_part { format!("of {}", figures::count(summary.scored)) } else { String::new() };
+    Cell { text: figures::count(score.items), interval, key: score.items.to_string() }
+}
+
 fn versus(summary: &Summary, place: usize, difference: &Difference) -> Versus {
-    let corrected = corrected(summary, place, summary.baseline);
-    let is_clear = corrected.unwrap_or(difference.probability) < SIGNIFICANCE;
+    let corrected = of_all_pairs(summary, place, difference);
+    let is_clear = corrected < SIGNIFICANCE;
     Versus {
         difference: Cell { interval: figures::range(difference), ..cell(Some(difference.mean), figures::points) },
         chance: cell(Some(difference.probability), figures::chance),
-        corrected: cell(corrected, figures::chance),
-        detectable: cell(Some(difference.detectable), |points| figures::points(points).replace('+', "")),
+        corrected: cell(Some(corrected), figures::chance),
+        detectable: detectable(difference.detectable_among(summary.comparisons())),
+        items: figures::count(difference.items),
         wins: wins(difference),
         class: match difference.mean {
             _ if !is_clear => "open",
@@ -227,62 +232,27 @@ fn versus(summary: &Summary, place: usize, difference: &Difference) -> Versus {
     }
 }
 
+/// The chance of a difference to the baseline, corrected for all pairs: Holm's, where it is of the questions that the ranking
+/// is made of, else Bonferroni's.
+pub(super) fn of_all_pairs(summary: &Summary, place: usize, difference: &Difference) -> f64 {
+    let ranked = corrected(summary, place, summary.baseline).filter(|_| difference.items == summary.common);
+    let pairs = u32::try_from(summary.comparisons()).map_or(f64::INFINITY, f64::from);
+    ranked.unwrap_or_else(|| (difference.probability * pairs).min(1.0))
+}
+
+fn detectable(detectable: Detectable) -> Cell {
+    let why = match detectable {
+        Detectable::From(_) => "",
+        Detectable::Nothing => "not even 100",
+        Detectable::Unknown => "one picture only",
+    };
+    let size = |points: f64| figures::points(points).replace('+', "");
+    Cell { interval: why.to_owned(), ..cell(detectable.difference(), size) }
+}
+
 fn wins(difference: &Difference) -> String {
     let equal = difference.items.saturating_sub(difference.greater + difference.lesser);
     format!("{} / {equal} / {}", difference.greater, difference.lesser)
-}
-
-fn calls(model: &ModelSummary) -> Calls {
-    let calls = &model.calls;
-    let number =
-        |number: usize| Cell { text: figures::count(number), interval: String::new(), key: number.to_string() };
-    let rate = |fault: Fault| cell((calls.made > 0).then(|| calls.rate(fault)), figures::percent);
-    let kinds = [Fault::Error, Fault::Refusal, Fault::Truncation, Fault::Invalid];
-    let faulty = (calls.made > 0).then(|| kinds.iter().map(|fault| calls.rate(*fault)).sum());
-    let cached = (calls.made > 0).then(|| ratio(calls.cached, calls.made));
-    Calls {
-        made: number(calls.made),
-        answered: number(calls.answered),
-        faulty: cell(faulty, figures::percent),
-        kinds: kinds.map(rate),
-        stability: cell(model.stability.map(|stability| stability.agreement), figures::percent),
-        same: cell(model.stability.map(|stability| stability.same), figures::percent),
-        cached: cell(cached, figures::percent),
-    }
-}
-
-fn money(model: &ModelSummary) -> Money {
-    let latency = model.latency_ms;
-    let (cost, calls) = (model.cost, &model.calls);
-    let tokens = |tokens: u64| {
-        let each = (calls.answered > 0).then(|| tokens / calls.answered as u64);
-        Cell {
-            text: figures::sum(tokens),
-            interval: each.map(|each| format!("{} each", figures::sum(each))).unwrap_or_default(),
-            key: tokens.to_string(),
-        }
-    };
-    Money {
-        p50: cell(latency.map(|latency| latency.p50), figures::milliseconds),
-        p90: cell(latency.map(|latency| latency.p90), figures::milliseconds),
-        p99: cell(latency.map(|latency| latency.p99), figures::milliseconds),
-        input: tokens(calls.input_tokens),
-        output: tokens(calls.output_tokens),
-        total: cell((cost.known > 0).then_some(cost.total), figures::dollars),
-        per_call: cell(cost.per_call, figures::dollars),
-        per_thousand: cell(per_thousand(model), figures::dollars),
-        per_correct: cell(cost.per_correct, figures::dollars),
-    }
-}
-
-/// Dollars for a thousand calls.
-pub(super) fn per_thousand(model: &ModelSummary) -> Option<f64> {
-    model.cost.per_call.map(|cost| cost * 1000.0)
-}
-
-pub(super) fn ratio(part: usize, whole: usize) -> f64 {
-    let float = |count: usize| u32::try_from(count).map_or(f64::INFINITY, f64::from);
-    if whole == 0 { 0.0 } else { float(part) / float(whole) }
 }
 
 fn pairings(summary: &Summary, ranking: &Groups) -> Vec<Pairing> {

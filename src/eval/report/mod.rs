@@ -11,7 +11,9 @@ mod findings;
 mod items;
 mod label;
 mod leaderboard;
+mod ledger;
 mod plot;
+mod room;
 mod scale;
 mod shown;
 mod spreadsheet;
@@ -34,6 +36,7 @@ use super::measured::Asked;
 use super::summary::Summary;
 use crate::failure::{Code, Failure, Result};
 
+pub use self::findings::{Finding, resolution};
 pub use self::spreadsheet::csv;
 pub use self::thumbnail::{Album, Thumbnail};
 
@@ -76,7 +79,7 @@ struct Page {
 }
 
 /// The report as one file: readable without scripts, by keyboard, on paper and on a phone; nothing in it is loaded from
-/// elsewhere. Its size is bounded whatever was answered; what it leaves out, it says.
+/// elsewhere. It has 25 MB at most, whatever was answered; what it leaves out, it says.
 ///
 /// Blocks for as long as texts take to compare: seconds for thousands of long answers.
 ///
@@ -99,9 +102,13 @@ pub fn html(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>], album: 
         width: plot::WIDTH,
         height: plot::HEIGHT,
         breakdown: Breakdown::of(summary),
-        questions: Items::of(summary, asked, album),
+        questions: Items::of(summary, asked, album)?,
     };
-    page.render().map_err(|error| Failure::new(Code::Internal, format!("writing the report: {error}")))
+    page.render().map_err(|error| unwritten(&error))
+}
+
+fn unwritten(error: &askama::Error) -> Failure {
+    Failure::new(Code::Internal, format!("writing the report: {error}"))
 }
 
 #[cfg(test)]

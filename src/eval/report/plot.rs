@@ -4,7 +4,7 @@
 use super::label::{Labels, Mark};
 use super::leaderboard::{Tick, order};
 use super::scale::Scale;
-use super::{figures, leaderboard, shown};
+use super::{figures, ledger, shown};
 use crate::eval::summary::{Figure, ModelSummary, Summary};
 
 pub(super) const WIDTH: f64 = 760.0;
@@ -67,7 +67,7 @@ struct Spot<'a> {
 pub(super) fn cost(summary: &Summary) -> Option<Plot> {
     let axis = "US dollars for 1,000 calls (less is to the left)";
     let words = Words { id: "cost", title: "Quality against cost", axis, figure: figures::dollars };
-    plot(summary, &words, leaderboard::per_thousand)
+    plot(summary, &words, ledger::per_thousand)
 }
 
 /// Quality against the time of half of the answers.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::leaderboard::{corrected, letters, order, per_thousand, ratio};
+use super::leaderboard::{letters, of_all_pairs, order};
+use super::ledger::{per_thousand, ratio};
 use crate::clean;
 use crate::eval::measured::Measure;
 use crate::eval::record::Fault;
@@ -73,7 +74,7 @@ fn figure(name: &str, figure: Option<Figure>) -> [Field; 4] {
     ]
 }
 
-fn versus(summary: &Summary, place: usize, model: &ModelSummary) -> [Field; 8] {
+fn versus(summary: &Summary, place: usize, model: &ModelSummary) -> [Field; 9] {
     let versus = model.versus.as_ref();
     let items = |of: fn(&crate::statistics::paired::Difference) -> usize| versus.map(of).map(|it| it.to_string());
     [
@@ -81,8 +82,12 @@ fn versus(summary: &Summary, place: usize, model: &ModelSummary) -> [Field; 8] {
         number("difference_low", versus.map(|difference| difference.interval.low)),
         number("difference_high", versus.map(|difference| difference.interval.high)),
         number("difference_p", versus.map(|difference| difference.probability)),
-        number("difference_p_corrected", versus.and_then(|_| corrected(summary, place, summary.baseline))),
-        number("smallest_detectable_difference", versus.map(|difference| difference.detectable)),
+        number("difference_p_corrected", versus.map(|difference| of_all_pairs(summary, place, difference))),
+        number(
+            "smallest_detectable_difference",
+            versus.and_then(|difference| difference.detectable_among(summary.comparisons()).difference()),
+        ),
+        field("compared_items", items(|difference| difference.items).unwrap_or_default()),
         field("better_items", items(|difference| difference.greater).unwrap_or_default()),
         field("worse_items", items(|difference| difference.lesser).unwrap_or_default()),
     ]
@@ -95,6 +100,8 @@ fn calls(model: &ModelSummary) -> Vec<Field> {
     vec![
         count("calls", calls.made),
         count("answered", calls.answered),
+        count("not_askable", calls.unaskable),
+        count("not_judged", calls.unjudged),
         rate("error_rate", Fault::Error),
         rate("refusal_rate", Fault::Refusal),
         rate("truncation_rate", Fault::Truncation),
@@ -103,6 +110,7 @@ fn calls(model: &ModelSummary) -> Vec<Field> {
         number("cached_share", (calls.made > 0).then(|| ratio(calls.cached, calls.made))),
         number("stability_agreement", model.stability.map(|stability| stability.agreement)),
         number("stability_same_share", model.stability.map(|stability| stability.same)),
+        count("stability_items", model.stability.map_or(0, |stability| stability.questions)),
     ]
 }
 
@@ -114,7 +122,9 @@ fn money(model: &ModelSummary) -> Vec<Field> {
         number("latency_ms_p99", latency.map(|latency| latency.p99)),
         field("input_tokens", model.calls.input_tokens.to_string()),
         field("output_tokens", model.calls.output_tokens.to_string()),
-        number("cost_usd", (cost.known > 0).then_some(cost.total)),
+        number("cost_usd", (cost.known > 0 || cost.billed == 0).then_some(cost.total)),
+        count("cost_calls", cost.billed),
+        count("cost_known_calls", cost.known),
         number("cost_usd_per_call", cost.per_call),
         number("cost_usd_per_1000_calls", per_thousand(model)),
         number("cost_usd_per_correct", cost.per_correct),

@@ -37,7 +37,7 @@ fn set(items: Vec<Item>) -> Dataset {
 }
 
 fn said(item: &Item, model: &str, text: &str) -> Record {
-    let line = json!({"item": item.id, "model_asked": model, "repeat": 0, "text": text, "provider": "acme",
+    let line = json!({"item": item.id, "model_asked": model, "repeat": 0, "images_blake3": format!("{}.png", item.id), "text": text, "provider": "acme",
         "model": "cat-7", "latency_ms": 812.4, "cost_usd": 0.000_5, "finish_reason": "stop",
         "usage": {"input_tokens": 1000, "output_tokens": 5}});
     Record::read(&line).expect("a record")
@@ -45,7 +45,7 @@ fn said(item: &Item, model: &str, text: &str) -> Record {
 
 fn failed(item: &Item, model: &str, code: &str) -> Record {
     let line = json!({"item": item.id, "model_asked": model, "repeat": 0,
-        "error": {"code": code, "message": "asking the model: 500 <b>boom</b>"}});
+        "images_blake3": format!("{}.png", item.id), "error": {"code": code, "message": "asking the model: 500 <b>boom</b>"}});
     Record::read(&line).expect("a record")
 }
 
@@ -111,7 +111,9 @@ fn figures_appear_as_they_were_computed() {
         "50.0\u{a0}%",
         "95.0\u{a0}%",
         "+50.0",
-        "Not distinguishable from gamma.",
+        "Not distinguishable from gamma, which does not say that they are alike.",
+        // All three are held against each other at once.
+        "5 % shared among 3\u{a0}comparisons",
         // Time and money: a thousand calls at 0.0005, and what a right answer of the second costs.
         "812\u{a0}ms",
         "$0.500",
@@ -202,6 +204,76 @@ fn questions_beyond_the_bound_are_left_out_and_said_to_be() {
     let (page, _) = rendered(&dataset, &["alpha"], records);
     assert_eq!(page.matches("<details class=\"item\"").count(), 2000);
     assert!(page.contains("The first 2000 questions are shown; 50 more"));
+}
+
+#[test]
+fn a_file_is_bounded_in_bytes_whatever_signs_are_in_it() {
+    let open =
+        |at: usize| Item { truth: Truth::default(), yardsticks: Vec::new(), ..item(&at.to_string(), &["<\"&'>"]) };
+    let dataset = set((0..2000).map(open).collect());
+    // Every sign takes five bytes where it is escaped, and four where it is not.
+    let hostile = ["<&".repeat(2500), "\u{1f4a5}".repeat(5000)];
+    let answers = dataset.items.iter().zip(hostile.iter().cycle());
+    let (page, _) = rendered(&dataset, &["alpha"], answers.map(|(item, text)| said(item, "alpha", text)).collect());
+    assert!(page.len() < room::MOST && page.len() > room::MOST / 2, "{} bytes", page.len());
+    let shown = page.matches("<details class=\"item\"").count();
+    assert!(shown > 500 && page.contains(&format!("The first {shown} questions are shown; {} more", 2000 - shown)));
+}
+
+#[test]
+fn pictures_leave_room_for_what_was_said() {
+    let dataset = set((0..400).map(|at| item(&at.to_string(), &[])).collect());
+    let records: Vec<Record> = dataset.items.iter().map(|item| said(item, "alpha", "the cat sat")).collect();
+    let models = ["alpha".to_owned()];
+    let asked = measure(&dataset, &models, records, &|_, _| None, false);
+    let mut album = Album::default();
+    for item in &dataset.items {
+        album.add(&item.id, Thumbnail::jpeg(&vec![7; 60_000], 640, 480));
+    }
+    let page = html(&manifest(&models), &summarise(&asked, &models, None, METHOD), &asked, &album).expect("a report");
+    assert!(page.len() < 14_000_000, "{} bytes", page.len());
+    assert_eq!(page.matches("<details class=\"item\"").count(), 400);
+    assert!(page.matches("<img").count() > 100 && page.contains("Not all pictures are shown"));
+}
+
+#[test]
+fn what_the_figures_are_not_about_is_said() {
+    let dataset = set((0..4).map(|at| item(&at.to_string(), &[])).collect());
+    let mut records: Vec<Record> = Vec::new();
+    for model in ["alpha", "beta"] {
+        let mut all: Vec<Record> = dataset.items.iter().map(|item| said(item, model, "the cat sat")).collect();
+        all[0] = Record { images: None, ..failed(&dataset.items[0], model, "IMAGE_TOO_LARGE") };
+        all[1].cached = true;
+        all[2].cost_usd = None;
+        records.append(&mut all);
+    }
+    let models = ["alpha", "beta"].map(str::to_owned);
+    let unheard = |item: &Item, _: &Record| (item.id != "3").then(|| Verdict { is_right: true, reason: String::new() });
+    let asked = measure(&dataset, &models, records, &unheard, true);
+    let summary = summarise(&asked, &models, None, METHOD);
+    let page = html(&manifest(&models), &summary, &asked, &Album::default()).expect("a report");
+    for expected in [
+        "1\u{a0}question could not be put to every model",
+        "0 (IMAGE_TOO_LARGE: asking the model",
+        "2\u{a0}answers have no verdict",
+        "2 of 6\u{a0}answers were remembered",
+        "1/2 known",
+        "≥\u{a0}$",
+        "made of the 2 about 2\u{a0}pictures that every model has a score for",
+        "not even a difference of 100 points",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+    let table = csv(&summary).expect("a table");
+    let row = &rows(&table)[0];
+    assert_eq!(
+        (&row["cost_usd_per_call"], &row["cost_calls"], &row["cost_known_calls"]),
+        (&json!(""), &json!("2"), &json!("1"))
+    );
+    assert_eq!(
+        (&row["not_askable"], &row["not_judged"], &row["smallest_detectable_difference"]),
+        (&json!("1"), &json!("1"), &json!(""))
+    );
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Collected {
             images => head.insert("images".into(), json!(images)),
         };
         head.insert("question".into(), json!(bulk::question_digest(&ask)));
-        self.jobs.push(Job { id, ask, head });
+        self.jobs.push(Job { id, ask, head, earlier: None });
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Files, Job, Known, Reason, Run, Tally, Terms};
+use crate::bulk::{Dropped, Files, Job, Known, Reason, Run, Tally, Terms, cost_of};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
@@ -113,9 +113,10 @@ async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
     let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
     let preparing = spawn_blocking(move || {
         let earlier = if resume { Earlier::read(&out, &jobs, &now)? } else { Earlier::none(&out)? };
-        let Earlier { journal, known, spent, answered } = earlier;
+        let Earlier { journal, known, spent, answered, dropped } = earlier;
         let all = jobs.len();
-        let jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+        let mut jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
+        dropped.given_to(&mut jobs);
         let terms = Terms { at_once, most, spent, twins: true };
         Ok(Prepared { skipped: all - jobs.len(), jobs, left_out, known, journal, terms, out })
     });
@@ -128,12 +129,14 @@ struct Earlier {
     known: Vec<Known>,
     spent: MicroUsd,
     answered: HashSet<String>,
+    dropped: Dropped,
 }
 
 impl Earlier {
     fn none(out: &Path) -> Result<Self> {
         let journal = Journal::create(out)?;
-        Ok(Self { journal, known: Vec::new(), spent: MicroUsd::default(), answered: HashSet::new() })
+        let (spent, dropped) = (MicroUsd::default(), Dropped::default());
+        Ok(Self { journal, known: Vec::new(), spent, answered: HashSet::new(), dropped })
     }
 
     /// Reads the file. Lines with an error are dropped, and those about files that have changed since: their questions are
@@ -141,30 +144,28 @@ impl Earlier {
     fn read(out: &Path, jobs: &[Job], now: &Files) -> Result<Self> {
         let asks: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
         let (mut known, mut spent, mut answered) = (Vec::new(), 0, HashSet::new());
+        let mut dropped = Dropped::default();
         let journal = Journal::resume(out, |line, place| {
             let id = line["id"].as_str().unwrap_or_default();
-            let cost = line["cost_usd"].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default();
-            let Some(job) = asks.get(id) else {
-                spent += cost.0;
-                return Ok(Fate::Keep);
-            };
+            spent += cost_of(line).0;
+            let Some(job) = asks.get(id) else { return Ok(Fate::Keep) };
             if line.get("error").is_some() || answered.contains(id) {
-                spent += cost.0;
+                dropped.add(id, line);
                 return Ok(Fate::Drop);
             }
             if line["question"] != job.head["question"] {
                 let message = format!("{}: `{id}` was asked something else in the earlier run", out.display());
                 return Err(Failure::invalid(message).advise("ask as before, or name another file with --out"));
             }
-            spent += cost.0;
             if !now.are_those_of(line, &job.ask) {
+                dropped.add(id, line);
                 return Ok(Fate::Drop);
             }
             known.extend(Known::of(line, place, &job.ask));
             answered.insert(id.to_owned());
             Ok(Fate::Keep)
         })?;
-        Ok(Self { journal, known, spent: MicroUsd(spent), answered })
+        Ok(Self { journal, known, spent: MicroUsd(spent), answered, dropped })
     }
 }
 

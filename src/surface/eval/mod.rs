@@ -131,6 +131,9 @@ pub(super) async fn run(gateway: &Gateway, args: Args, quiet: bool) -> ExitCode 
             return ExitCode::from(2);
         }
     };
+    if plan.protocol.repeats > 1 && plan.protocol.cache == CacheMode::Use && !quiet {
+        tell("note: with --cache use, repeats are answered from memory, which says nothing of how steady answers are");
+    }
     let outcome =
         if plan.args.dry_run { foretell(gateway, &plan, json).await } else { carry_out(gateway, plan, quiet).await };
     match outcome {
@@ -288,6 +291,9 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
         if !quiet {
             show::account(&tally, answered, judged.as_ref(), &out);
         }
+        for warning in show::warnings(&summary) {
+            tell(&format!("warning: {warning}"));
+        }
         for why in &unmet {
             tell(&format!("failed: {why}"));
         }
@@ -297,7 +303,7 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     }
     let is_judged = judged.is_none_or(|judged| judged.left == 0 && judged.failed == 0);
     // Where nobody ever answered, there is nothing to look at.
-    let is_whole = tally.left == 0 && is_judged && tally.answered + answered > 0;
+    let is_whole = tally.left == 0 && is_judged && summary.unaskable.is_empty() && tally.answered + answered > 0;
     Ok(if is_whole && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

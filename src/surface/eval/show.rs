@@ -6,9 +6,17 @@ use serde_json::{Map, Value, json};
 use vision_providers::price::MicroUsd;
 
 use crate::bulk::Tally;
+use crate::clean;
+use crate::eval::calls::Cost;
 use crate::eval::record::Fault;
+use crate::eval::report;
 use crate::eval::summary::{Figure, ModelSummary, Summary};
+use crate::statistics::paired::Difference;
+use crate::statistics::power::Detectable;
 use crate::surface::cli::tell;
+
+/// Questions that are named where they could not be asked.
+const MOST_NAMED: usize = 20;
 
 /// The leaderboard, for a terminal.
 pub(super) fn table(summary: &Summary) -> String {
@@ -25,30 +33,65 @@ pub(super) fn table(summary: &Summary) -> String {
         Some(Figure { mean, interval, .. }) => format!("{mean:.3} [{:.3}, {:.3}]", interval.low, interval.high),
         None => "-".to_owned(),
     };
-    let mut rows = vec![["model", "score [95 %]", "group", "faults", "p50 ms", "$/1000"].map(str::to_owned)];
+    let mut rows = vec![["model", "score [95 %]", "n", "group", "faults", "p50 ms", "$/1000"].map(str::to_owned)];
     for place in places {
         let Some(model) = summary.models.get(place) else { continue };
         let faults: usize = model.calls.faults.values().sum();
         rows.push([
             model.name.clone(),
             figure(model.score),
+            model.score.map_or(0, |score| score.items).to_string(),
             group(place),
             format!("{faults}/{}", model.calls.made),
             model.latency_ms.map_or("-".to_owned(), |latency| format!("{:.0}", latency.p50)),
-            model.cost.per_call.map_or("-".to_owned(), |cost| format!("{:.3}", cost * 1000.0)),
+            thousand(&model.cost),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let line = |row: &[String; 7]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let mut lines: Vec<String> = rows.iter().map(line).collect();
     if summary.models.len() > 1 {
-        lines.push("models that share a letter of their group cannot be told apart".to_owned());
+        lines.push("n: questions with a score; faults: of calls; models that share a letter of their group cannot be told apart".to_owned());
     }
+    lines.extend(report::resolution(summary).map(|it| format!("what this set can show: {}. {}", it.headline, it.text)));
     lines.join("\n")
+}
+
+/// The cost of a thousand calls, or of how many it is known.
+fn thousand(cost: &Cost) -> String {
+    let part = format!("{} of {} known", cost.known, cost.billed);
+    match cost.per_call {
+        Some(each) if cost.is_whole() => format!("{:.3}", each * 1000.0),
+        Some(each) => format!("{:.3} ({part})", each * 1000.0),
+        None if cost.is_whole() => "-".to_owned(),
+        None => part,
+    }
+}
+
+/// What somebody must know who reads the figures.
+pub(super) fn warnings(summary: &Summary) -> Vec<String> {
+    let all = &summary.unaskable;
+    let named = all.iter().take(MOST_NAMED).map(|it| format!("{} ({}: {})", it.item, it.code, it.message));
+    let more = if all.len() > MOST_NAMED { "; and others" } else { "" };
+    let unaskable = (!all.is_empty()).then(|| {
+        let named = clean::text(&named.collect::<Vec<_>>().join("; ")).replace('\n', " ");
+        let questions = if all.len() == 1 { "question" } else { "questions" };
+        format!(
+            "{} {questions} could not be put to every model, and count for none that was not asked: {named}{more}",
+            all.len()
+        )
+    });
+    let unjudged = summary.unjudged();
+    let unjudged =
+        (unjudged > 0).then(|| format!("{unjudged} answers have no verdict and no score: they are left out"));
+    let partly = summary.models.iter().filter(|model| !model.cost.is_whole()).map(|model| {
+        format!("{}: the cost of {} of {} calls is known", model.name, model.cost.known, model.cost.billed)
+    });
+    summary.warnings.iter().cloned().chain(unaskable).chain(unjudged).chain(partly).collect()
 }
 
 /// What was done, for people.
@@ -68,12 +111,14 @@ pub(super) fn account(tally: &Tally, before: usize, judged: Option<&Tally>, out:
 
 /// The summary as one document.
 pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, spent: MicroUsd, unmet: &[String]) -> Value {
-    let models: Vec<Value> = summary.models.iter().map(one).collect();
+    let models: Vec<Value> = summary.models.iter().map(|model| one(summary, model)).collect();
     let name = |place: &usize| summary.models.get(*place).map(|model| model.name.as_str());
     let mut value = json!({"items": summary.items, "scored": summary.scored, "images": summary.clusters,
         "models": models, "calls_answered": tally.answered, "calls_failed": tally.failed,
         "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": spent.dollars(),
-        "failed": unmet});
+        "failed": unmet, "warnings": warnings(summary), "common": summary.common,
+        "common_images": summary.common_clusters, "questions_not_askable": summary.unaskable.len(),
+        "answers_not_judged": summary.unjudged()});
     if let Some(ranking) = &summary.ranking {
         value["order"] = ranking.order.iter().map(name).collect();
         value["not_distinguishable"] =
@@ -86,7 +131,7 @@ pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, spent: Micr
 }
 
 /// One model of it.
-fn one(model: &ModelSummary) -> Value {
+fn one(summary: &Summary, model: &ModelSummary) -> Value {
     let figure = |figure: &Figure| json!({"mean": figure.mean, "low": figure.interval.low, "high": figure.interval.high, "items": figure.items});
     let metrics: Map<String, Value> =
         model.figures.iter().map(|(measure, it)| (measure.name().to_owned(), figure(it))).collect();
@@ -94,26 +139,42 @@ fn one(model: &ModelSummary) -> Value {
     let mut value = json!({"model": model.name, "answered_by": model.answered_by, "metrics": metrics,
         "calls": model.calls.made, "answered": model.calls.answered, "cached": model.calls.cached,
         "error_rate": rates[0], "refusal_rate": rates[1], "truncation_rate": rates[2], "invalid_rate": rates[3],
+        "not_askable": model.calls.unaskable, "not_judged": model.calls.unjudged,
         "errors": model.calls.codes, "input_tokens": model.calls.input_tokens,
-        "output_tokens": model.calls.output_tokens, "cost_usd": model.cost.total});
+        "output_tokens": model.calls.output_tokens, "cost_usd": model.cost.total,
+        "cost_calls": model.cost.billed, "cost_known_calls": model.cost.known});
     let optional = [
         ("score", model.score.as_ref().map(figure)),
         ("cost_per_call_usd", model.cost.per_call.map(|cost| json!(cost))),
         ("cost_per_correct_usd", model.cost.per_correct.map(|cost| json!(cost))),
         ("latency_ms", model.latency_ms.map(|it| json!({"p50": it.p50, "p90": it.p90, "p99": it.p99}))),
-        ("stability", model.stability.map(|it| json!({"agreement": it.agreement, "same": it.same}))),
         (
-            "versus_baseline",
-            model.versus.map(|it| {
-                json!({"difference": it.mean, "low": it.interval.low, "high": it.interval.high, "p": it.probability,
-                "better_on": it.greater, "worse_on": it.lesser, "items": it.items, "detectable": it.detectable})
+            "stability",
+            model.stability.map(|it| {
+                json!({"agreement": it.agreement, "same": it.same,
+            "items": it.questions, "items_left_out": it.left_out})
             }),
         ),
+        ("versus_baseline", model.versus.as_ref().map(|it| versus(it, summary.comparisons()))),
     ];
     for (name, part) in optional {
         if let Some(part) = part {
             value[name] = part;
         }
+    }
+    value
+}
+
+/// A model against the baseline, as one of so many comparisons.
+fn versus(it: &Difference, comparisons: usize) -> Value {
+    let detectable = it.detectable_among(comparisons);
+    let mut value = json!({"difference": it.mean, "low": it.interval.low, "high": it.interval.high,
+        "p": it.probability, "better_on": it.greater, "worse_on": it.lesser, "items": it.items,
+        "comparisons": comparisons, "detectable": detectable.difference()});
+    match detectable {
+        Detectable::From(_) => {}
+        Detectable::Nothing => value["detectable_why"] = json!("not even a difference of 1 would be found"),
+        Detectable::Unknown => value["detectable_why"] = json!("all questions are about one picture"),
     }
     value
 }

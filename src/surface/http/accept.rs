@@ -25,7 +25,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::presence::Incoming;
+use super::presence::{IS_TOLD, Incoming};
 use super::refusal;
 use crate::failure::{Code, Failure};
 use crate::metrics::{Metrics, Raised, Shed};
@@ -170,6 +170,8 @@ async fn converse(stream: TcpStream, routes: Router, draining: CancellationToken
         .header_read_timeout(IDLE)
         .max_buf_size(LARGEST_HEADERS)
         .max_headers(MOST_HEADERS)
+        // Where it is told, who has left is found below, and not before there was time for a quick answer.
+        .half_close(IS_TOLD)
         .serve_connection(
             TokioIo::new(stream),
             service_fn(move |request| {

@@ -20,7 +20,7 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout, timeout_at};
 use vision_providers::request::Caller;
 
-use super::{held_while_told, refusal};
+use super::{held_while_told, images, refusal};
 use crate::failure::{Code, Failure};
 use crate::gateway::Asker;
 use crate::shares::{Held, Pool};
@@ -80,15 +80,23 @@ pub(super) async fn whole(
 }
 
 fn refused_with(unread: &Unread, path: &str) -> Response {
+    let most = LARGEST_MESSAGE >> 20;
     let response = match unread {
         Unread::Slow => {
             refusal::with_status(path, 408, &Failure::invalid("the body did not arrive in time").retryable())
         }
         Unread::Broken | Unread::NoRoom => refusal::of(path, &Failure::invalid("the body broke off")),
         Unread::TooLarge => {
-            let message = format!("the body is larger than {} MiB", LARGEST_MESSAGE >> 20);
-            let failure = Failure::new(Code::ImageTooLarge, message);
-            refusal::of(path, &failure.advise("pass the image's URL instead of its data, or upload it to /v1/images"))
+            let message = format!("the body is larger than {most} MiB, the most that is taken");
+            let advice = if path == images::PATH {
+                format!("send a smaller picture: scaled down, or as a JPEG of less than {most} MiB")
+            } else {
+                format!(
+                    "pass the image's URL instead of its data, or upload it to {} ({most} MiB at most)",
+                    images::PATH
+                )
+            };
+            refusal::of(path, &Failure::new(Code::ImageTooLarge, message).advise(advice))
         }
     };
     refusal::closing(response)

@@ -20,14 +20,81 @@ use crate::live::Live;
 /// The names by which this server may be called, and the origins that a request may carry.
 #[derive(Debug)]
 struct Guard {
-    hosts: Vec<String>,
+    hosts: Vec<Place>,
     origins: Vec<String>,
+}
+
+/// Where something is served: a name, and the port where one was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    name: String,
+    port: Option<u16>,
+}
+
+impl Place {
+    /// Reads a name and a port, and nothing else: whoever takes more for a name takes foreign names for it.
+    fn of(authority: &str) -> Option<Self> {
+        let is_more = |c: char| c.is_whitespace() || c.is_control() || "/\\?#@".contains(c);
+        if authority.contains(is_more) || authority.ends_with(':') {
+            return None;
+        }
+        // Reading forgets the port that is usual for a scheme, so it is read under two.
+        let under = |scheme: &str| Url::parse(&format!("{scheme}://{authority}/")).ok();
+        let (plain, secure) = (under("http")?, under("https")?);
+        Some(Self { name: plain.host_str()?.to_owned(), port: plain.port().or(secure.port()) })
+    }
+
+    /// Whether a place is meant by one that an operator wrote: with any port where none is written, and without one
+    /// where it is usual.
+    fn is_meant_by(&self, written: &Self) -> bool {
+        let usual = |port: Option<u16>| port.filter(|port| ![HTTP, HTTPS].contains(port));
+        self.name == written.name && (written.port.is_none() || usual(self.port) == usual(written.port))
+    }
+}
+
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
+
+/// Where a page comes from: a scheme of the web, a name and a port, and nothing else.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    usual: u16,
+    place: Place,
+}
+
+impl Origin {
+    fn of(origin: &str) -> Option<Self> {
+        let (scheme, authority) = origin.split_once("://")?;
+        let usual = match scheme.to_ascii_lowercase().as_str() {
+            "http" => HTTP,
+            "https" => HTTPS,
+            _ => return None,
+        };
+        Some(Self { usual, place: Place::of(authority)? })
+    }
+
+    fn port(&self) -> u16 {
+        self.place.port.unwrap_or(self.usual)
+    }
+
+    /// Whether it is the page of whoever is called by this name. That one's scheme is not known, so without a port it has
+    /// the one that is usual for the page's.
+    fn is_of(&self, host: &Place) -> bool {
+        self.place.name == host.name && host.port.unwrap_or(self.usual) == self.port()
+    }
+}
+
+/// Whether an origin is one that an operator wrote: those of the web by what they mean, all others (of extensions) by their letters.
+fn is_same(written: &str, origin: &str) -> bool {
+    let written = written.trim_end_matches('/');
+    let meaning = |text: &str| Origin::of(text).map(|origin| (origin.usual, origin.port(), origin.place.name));
+    written.eq_ignore_ascii_case(origin) || meaning(origin).is_some_and(|origin| meaning(written) == Some(origin))
 }
 
 impl Guard {
     fn new(hosts: &[String], origins: &[String]) -> Self {
-        let lower = |names: &[String]| names.iter().map(|name| name.trim_end_matches('/').to_lowercase()).collect();
-        Self { hosts: lower(hosts), origins: lower(origins) }
+        let hosts = hosts.iter().filter_map(|host| Place::of(host.trim_end_matches('/')));
+        Self { hosts: hosts.collect(), origins: origins.to_vec() }
     }
 
     fn of(live: &Live) -> Self {
@@ -42,32 +109,41 @@ impl Guard {
 
     /// A foreign name in `Host` means that somebody's DNS leads a browser here.
     fn allows_host(&self, headers: &HeaderMap) -> bool {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        let Ok(host) = host.to_str() else { return false };
-        let host = host.to_lowercase();
-        let Ok(url) = Url::parse(&format!("http://{host}/")) else { return false };
-        let plain = url.host_str().is_some() && url.path() == "/" && url.username().is_empty();
-        let name = url.host_str().unwrap_or_default();
-        plain && (is_loopback(name) || self.hosts.iter().any(|allowed| *allowed == name || *allowed == host))
+        host(headers).is_some_and(|host| self.serves(&host))
+    }
+
+    /// Whether a request line that names a server, as those to proxies do, names this one.
+    fn is_named(&self, authority: &str) -> bool {
+        Place::of(authority).is_some_and(|place| self.serves(&place))
+    }
+
+    fn serves(&self, place: &Place) -> bool {
+        is_loopback(&place.name) || self.hosts.iter().any(|written| place.is_meant_by(written))
     }
 
     /// No origin means no browser. A page of another origin has no business here.
     fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         let Some(origin) = origins.next() else { return true };
-        let (Ok(origin), None) = (origin.to_str(), origins.next()) else { return false };
-        let origin = origin.to_lowercase();
-        let local = Url::parse(&origin)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(is_loopback));
-        local || self.origins.contains(&origin) || self.is_own(&origin, headers)
+        let (Ok(text), None) = (origin.to_str(), origins.next()) else { return false };
+        if self.origins.iter().any(|written| is_same(written, text)) {
+            return true;
+        }
+        Origin::of(text).is_some_and(|origin| is_loopback(&origin.place.name) || self.is_own(&origin, headers))
     }
 
     /// The page of this server, under the name by which it is being called. Whether there is TLS in between, a proxy knows.
-    fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
-        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).map(str::to_lowercase);
-        self.allows_host(headers) && authority.is_some() && authority == host.as_deref()
+    fn is_own(&self, origin: &Origin, headers: &HeaderMap) -> bool {
+        self.allows_host(headers) && host(headers).is_some_and(|host| origin.is_of(&host))
+    }
+}
+
+/// The one name by which a request calls its server.
+fn host(headers: &HeaderMap) -> Option<Place> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Place::of(host.to_str().ok()?),
+        _ => None,
     }
 }
 
@@ -84,10 +160,13 @@ pub(super) fn is_welcome(headers: &HeaderMap, live: &Live) -> bool {
 /// Turns away requests under foreign names and from foreign pages.
 pub(super) async fn guarded(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
     let guard = Guard::of(&live);
+    let uri = request.uri();
+    let named = uri.authority().filter(|_| uri.scheme().is_some());
+    let names_another = named.is_some_and(|named| !guard.is_named(named.as_str()));
     let refused = |message: &str, advice: &str| {
         refusal::closing(refusal::of(request.uri().path(), &Failure::new(Code::Forbidden, message).advise(advice)))
     };
-    if !guard.allows_host(request.headers()) {
+    if names_another || !guard.allows_host(request.headers()) {
         return refused("this server is not called by that name", "an operator can add it to `server.allowed_hosts`");
     }
     if !guard.allows_origin(request.headers()) {
@@ -122,7 +201,88 @@ pub(super) async fn cross_origin(State(live): State<Arc<Live>>, request: Request
 fn configured_origin(headers: &HeaderMap, live: &Live) -> Option<HeaderValue> {
     let origin = headers.get(ORIGIN)?;
     let running = live.now();
-    let mut allowed = running.config().server.allowed_origins.iter().map(|origin| origin.trim_end_matches('/'));
     let text = origin.to_str().ok()?;
-    allowed.any(|allowed| allowed.eq_ignore_ascii_case(text)).then(|| origin.clone())
+    let mut written = running.config().server.allowed_origins.iter();
+    written.any(|written| is_same(written, text)).then(|| origin.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(host: &'static str, origin: &'static str) -> bool {
+        let guard = Guard::new(
+            &["gate.example".into(), "[2001:db8::1]:8443".into()],
+            &["https://app.example/".into(), "app://x".into()],
+        );
+        let headers = [(HOST, host), (ORIGIN, origin)].map(|(name, value)| (name, HeaderValue::from_static(value)));
+        let headers = HeaderMap::from_iter(headers);
+        guard.allows_host(&headers) && guard.allows_origin(&headers)
+    }
+
+    #[test]
+    fn a_usual_port_is_as_good_as_none() {
+        for (host, origin) in [
+            ("gate.example:443", "https://gate.example"),
+            ("gate.example:80", "http://gate.example"),
+            ("gate.example", "https://gate.example:443"),
+            ("gate.example", "https://gate.example"),
+            ("gate.example", "http://gate.example"),
+            ("GATE.example:8765", "http://Gate.Example:8765"),
+            ("[2001:db8::1]:8443", "https://[2001:db8:0::1]:8443"),
+            ("gate.example", "https://app.example"),
+            ("gate.example", "HTTPS://APP.example:443"),
+            ("gate.example", "app://x"),
+            ("localhost:8765", "http://localhost:5173"),
+        ] {
+            assert!(allows(host, origin), "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("gate.example:443", "https://gate.example:8443"),
+            ("gate.example:8765", "https://gate.example"),
+            ("gate.example", "http://gate.example:443"),
+            ("gate.example", "https://other.example"),
+            ("gate.example", "http://app.example"),
+            ("other.example", "https://other.example"),
+            ("[2001:db8::1]", "https://[2001:db8::1]"),
+        ] {
+            assert!(!allows(host, origin), "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_a_name_and_a_port_and_nothing_else() {
+        for origin in [
+            "http://localhost#evil",
+            "http://localhost/",
+            "http://localhost/path",
+            "http://localhost?x",
+            "http://x@localhost",
+            "http://:y@localhost",
+            "http://localhost:",
+            "http://localhost\\evil",
+            "http:localhost",
+            "http:///localhost",
+            "ftp://localhost",
+            "localhost",
+            "null",
+            "",
+            "http://localhost http://evil.example",
+            "http://localhost.evil.example",
+            "http://local\thost",
+        ] {
+            assert!(!allows("localhost", origin), "{origin}");
+        }
+        for host in [
+            "localhost#evil",
+            "localhost/",
+            "evil.example@localhost",
+            ":x@localhost",
+            "",
+            "localhost,evil.example",
+            "localhost:x",
+        ] {
+            assert!(!allows(host, "http://localhost"), "{host}");
+        }
+    }
 }

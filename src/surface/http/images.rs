@@ -14,18 +14,21 @@ use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{body, refusal};
+use super::{body, media, refusal};
 use crate::failure::{Failure, Result};
 use crate::gateway::Asker;
 use crate::live::Live;
 use crate::surface::mcp::LARGEST_MESSAGE;
+
+/// Where images are sent ahead.
+pub(super) const PATH: &str = "/v1/images";
 
 pub(super) fn routes() -> Router<Arc<Live>> {
     let keep = async |State(live): State<Arc<Live>>, Extension(asker): Extension<Asker>, request: Request| {
         let path = request.uri().path().to_owned();
         kept(&live, &asker, request).await.unwrap_or_else(|failure| refusal::of(&path, &failure))
     };
-    Router::new().route("/v1/images", post(keep)).layer(DefaultBodyLimit::disable())
+    Router::new().route(PATH, post(keep)).layer(DefaultBodyLimit::disable())
 }
 
 /// Keeps an image, and answers the handle under which its sender can name it.
@@ -70,7 +73,7 @@ async fn only_file(request: Request) -> Result<Bytes> {
 }
 
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+    media::is(headers, "multipart/form-data")
 }
 
 /// The body, which has been read and bounded already.

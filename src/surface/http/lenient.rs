@@ -11,12 +11,13 @@ use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::task::spawn_blocking;
 
-use super::{body, images, refusal};
+use super::{body, images, media, refusal};
 use crate::failure::{Code, Failure, Result};
 use crate::surface::values;
 
 /// What rmcp wants to be accepted, whatever it answers.
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 /// Bytes of a refusal of rmcp's: one that is longer is not repeated.
 const LONGEST_REFUSAL: usize = 1000;
@@ -41,6 +42,10 @@ pub(super) async fn lenient(mut request: Request, next: Next) -> Response {
         request.headers_mut().insert(ACCEPT, BOTH);
     }
     let says_json = is_json(request.headers());
+    if says_json {
+        // rmcp knows one spelling.
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+    }
     let request = match checked(request).await {
         Ok(request) => request,
         Err(failure) => return refusal::of("/mcp", &failure),
@@ -99,16 +104,15 @@ async fn refused(method: &Method, response: Response) -> Response {
 }
 
 fn taken(headers: &HeaderMap) -> Taken {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-    let has = |kinds: &[&str]| kinds.iter().any(|kind| accept.contains(kind));
-    if has(&["*/*", "application/json", "application/*"]) {
+    if media::takes(headers, &["*/*", "application/json", "application/*"]).unwrap_or(true) {
         return Taken::AsItIs;
     }
-    if has(&["text/event-stream", "text/*"]) { Taken::AsEvent } else { Taken::NotAtAll }
+    let as_event = media::takes(headers, &["text/event-stream", "text/*"]).unwrap_or(false);
+    if as_event { Taken::AsEvent } else { Taken::NotAtAll }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"))
+    media::is(headers, "application/json")
 }
 
 /// A message, which is one line of JSON, as the only event of a stream.

@@ -10,6 +10,7 @@ mod caller;
 mod guard;
 mod images;
 mod lenient;
+mod media;
 mod openai;
 mod openapi;
 mod page;

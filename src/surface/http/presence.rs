@@ -1,7 +1,12 @@
 //! Whether a client is still there, whatever it sent before it left.
 //!
 //! hyper finds that out by reading, which it does not while something lies in its buffer: a client that sent the first byte
-//! of a next request and left would be waited on, and a vendor be paid, for nobody.
+//! of a next request and left would be waited on, and a vendor be paid, for nobody. And where it does read, it takes the
+//! end of what a client sends for the end of the client at once.
+//!
+//! Whoever leaves and whoever only ends their sending look the same until something is written to them, and an answer is
+//! written at its end. So both have gone after a while that is short beside a model's answer: a client that ends its sending
+//! with its request (`nc -N`) is answered what needs no model, and gets no more.
 
 use std::future::pending;
 use std::io::{ErrorKind, Result};
@@ -14,7 +19,11 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
-/// From a client's end to ours: what arrived together with it is still read, and answered where that is quick.
+/// Whether it is told without reading that a client has ended its sending.
+pub(super) const IS_TOLD: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// From the end of what a client sends to the end of its connection: what it sent before is still read, and answered where
+/// that is quick.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The half of a connection that is read, of which somebody else can watch the end. Clones share it.

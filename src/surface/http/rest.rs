@@ -7,12 +7,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, post};
 use axum::{Extension, Router};
 use http::HeaderMap;
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use serde_json::{Map, Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{aloud, body, images, refusal};
+use super::{aloud, body, images, media, refusal};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::Asker;
 use crate::intake::uploads::Lent;
@@ -59,8 +59,8 @@ pub(super) fn json_response(value: &Value) -> Response {
 }
 
 fn accepts_events(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accept.contains("text/event-stream") && !accept.contains("application/json")
+    let takes = |kind| media::takes(headers, &[kind]).unwrap_or(false);
+    takes("text/event-stream") && !takes("application/json")
 }
 
 /// Whether the arguments ask for events, if they say anything about it.
@@ -99,6 +99,8 @@ pub(super) async fn json_body(request: Request) -> Result<Value> {
 }
 
 fn parsed(body: &[u8]) -> Result<Value> {
+    // Some editors and shells begin every text with a mark of its encoding.
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     values::check(values::count(body), "the body")?;
     serde_json::from_slice(body).map_err(|error| {
         let failure =

@@ -1,4 +1,5 @@
-//! How the server is, for whoever works with it: which tasks it knows, how providers are, and what today has cost.
+//! How the server is, for whoever works with it: which tasks it knows, how many models it compares, how providers are, and
+//! what today has cost.
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ async fn status(State(live): State<Arc<Live>>, Extension(asker): Extension<Asker
     let mut value = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "tasks": tasks::names(&gateway.presets).collect::<Vec<_>>(),
+        "compare": {"max_models": gateway.settings.most_compared},
         "providers": health::providers(gateway, &asker.rights),
     });
     if !asker.rights.are_restricted() {

@@ -6,6 +6,7 @@
 mod asked;
 mod bounds;
 mod completions;
+mod lines;
 mod prompts;
 mod resources;
 pub mod stdio;

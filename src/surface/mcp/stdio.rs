@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
 
 use super::asked::Asked;
+use super::lines::{Line, LineReader};
 use super::{LARGEST_MESSAGE, Mcp};
 use crate::intake::Door;
 use crate::live::Live;
@@ -46,7 +47,7 @@ pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
     let (input, output) = stdio_pipes();
     let closing = CancellationToken::new();
     let drained = Drain { calls: mcp.calls(), stopping: supervisor.stopping().clone(), ends: None };
-    let transport = Lines::new(input, output, closing.clone(), drained, &supervisor);
+    let transport = Pipes::new(input, output, closing.clone(), drained, &supervisor);
     let watching = supervisor.spawn("watch", Arc::clone(&live).watch());
     let reloading = supervisor.spawn("reload", reload_when_told(live, reload));
     let serving = async {
@@ -89,7 +90,7 @@ pub async fn run(live: Arc<Live>, supervisor: Supervisor) -> ExitCode {
 }
 
 /// The transport: two tasks, one for each direction, and queues between them and rmcp.
-struct Lines {
+struct Pipes {
     incoming: mpsc::Receiver<RxJsonRpcMessage<RoleServer>>,
     outgoing: Option<mpsc::Sender<Vec<u8>>>,
     /// Bytes of answers that found no room in the queue: rmcp keeps any number of them.
@@ -126,7 +127,7 @@ impl Drain {
     }
 }
 
-impl Lines {
+impl Pipes {
     fn new(
         input: impl AsyncRead + Send + Unpin + 'static,
         output: impl AsyncWrite + Send + Unpin + 'static,
@@ -151,7 +152,7 @@ impl Lines {
     }
 }
 
-impl Transport<RoleServer> for Lines {
+impl Transport<RoleServer> for Pipes {
     type Error = std::io::Error;
 
     fn send(
@@ -269,14 +270,6 @@ async fn read_lines(
     }
 }
 
-/// A line that has ended.
-#[derive(Debug, PartialEq)]
-enum Line {
-    Whole(Vec<u8>),
-    /// It was longer than is taken; the id of its request, when it had one.
-    TooLong(Option<Value>),
-}
-
 enum Understood {
     Message(Box<RxJsonRpcMessage<RoleServer>>),
     Answer(Vec<u8>),
@@ -340,145 +333,9 @@ fn complaint(id: Option<NumberOrString>, error: ErrorData) -> Understood {
     serde_json::to_vec(&message).map_or(Understood::Nothing, Understood::Answer)
 }
 
-/// Cuts a stream into lines without ever holding more than `largest` bytes of one.
-struct LineReader {
-    largest: usize,
-    line: Vec<u8>,
-    /// Set while a line that is too long is being passed over.
-    scanner: Option<IdScanner>,
-}
-
-impl LineReader {
-    fn new(largest: usize) -> Self {
-        Self { largest, line: Vec::new(), scanner: None }
-    }
-
-    fn take(&mut self, chunk: &[u8]) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            self.add(piece);
-            if piece.ends_with(b"\n") {
-                lines.push(match self.scanner.take() {
-                    Some(scanner) => Line::TooLong(scanner.id()),
-                    None => Line::Whole(std::mem::take(&mut self.line)),
-                });
-            }
-        }
-        lines
-    }
-
-    fn add(&mut self, piece: &[u8]) {
-        if let Some(scanner) = &mut self.scanner {
-            scanner.feed(piece);
-        } else if self.line.len() + piece.len() <= self.largest {
-            self.line.extend_from_slice(piece);
-        } else {
-            let mut scanner = IdScanner::default();
-            scanner.feed(&std::mem::take(&mut self.line));
-            scanner.feed(piece);
-            self.scanner = Some(scanner);
-        }
-    }
-}
-
-/// Finds the `id` of a JSON object in passing, wherever it stands, without keeping the object.
-#[derive(Debug, Default)]
-struct IdScanner {
-    depth: usize,
-    in_string: bool,
-    escaped: bool,
-    /// The string or scalar that is being read at depth 1, as far as it is short.
-    token: Vec<u8>,
-    key: Vec<u8>,
-    id: Option<Vec<u8>>,
-}
-
-impl IdScanner {
-    const LONGEST: usize = 4096;
-
-    fn feed(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.step(*byte);
-        }
-    }
-
-    fn step(&mut self, byte: u8) {
-        if self.in_string {
-            self.keep(byte);
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' => self.escaped = true,
-                b'"' => self.in_string = false,
-                _ => {}
-            }
-            return;
-        }
-        match byte {
-            b'"' => {
-                self.in_string = true;
-                self.token.clear();
-                self.keep(byte);
-            }
-            b':' if self.depth == 1 => self.key = std::mem::take(&mut self.token),
-            b',' if self.depth == 1 => self.end_member(),
-            b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => {
-                if self.depth == 1 {
-                    self.end_member();
-                }
-                self.depth = self.depth.saturating_sub(1);
-            }
-            byte if byte.is_ascii_whitespace() => {}
-            _ => self.keep(byte),
-        }
-    }
-
-    fn keep(&mut self, byte: u8) {
-        if self.depth == 1 && self.token.len() < Self::LONGEST {
-            self.token.push(byte);
-        }
-    }
-
-    fn end_member(&mut self) {
-        let value = std::mem::take(&mut self.token);
-        if std::mem::take(&mut self.key) == b"\"id\"" {
-            self.id = Some(value);
-        }
-    }
-
-    fn id(self) -> Option<Value> {
-        serde_json::from_slice(&self.id?).ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn id_of(message: &Value) -> Option<Value> {
-        let text = message.to_string();
-        // Fed byte by byte, so that no boundary of chunks can matter.
-        let mut lines = LineReader::new(10);
-        let mut found = text.bytes().chain([b'\n']).flat_map(|byte| lines.take(&[byte])).collect::<Vec<_>>();
-        match found.pop() {
-            Some(Line::TooLong(id)) => id,
-            other => panic!("expected one line that is too long, got {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_id_of_a_message_that_is_too_long_is_found_wherever_it_stands() {
-        let filler = "x".repeat(300);
-        assert_eq!(id_of(&json!({"id": 7, "params": {"id": 8, "image": filler}})), Some(json!(7)));
-        assert_eq!(
-            id_of(&json!({"a": [{"id": 1}], "zid": {"id": "no"}, "id": "call-\"1\""})),
-            Some(json!("call-\"1\""))
-        );
-        assert_eq!(id_of(&json!({"method": "x", "note": "\"id\": 5, {[\\"})), None);
-        let trailing = format!("{{\"params\":{{\"image\":\"{filler}\"}},\"id\" : -3 }}\n");
-        assert_eq!(LineReader::new(10).take(trailing.as_bytes()), [Line::TooLong(Some(json!(-3)))]);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_ends_the_conversation_and_what_is_done_for_it() {
@@ -489,7 +346,7 @@ mod tests {
             (CancellationToken::new(), CancellationToken::new(), Supervisor::default());
         let calls = TaskTracker::new();
         let drain = Drain { calls: calls.clone(), stopping: stopping.clone(), ends: None };
-        let mut lines = Lines::new(input, output, closing, drain, &supervisor);
+        let mut lines = Pipes::new(input, output, closing, drain, &supervisor);
         let working = calls.track_future(stopping.clone().cancelled_owned());
         supervisor.spawn("call", working);
         client.write_all(b"{\"jsonrpc\": \"2.0\", \"id\": 1, \"method\": \"tools/list\"}\n").await.expect("it reads");
@@ -500,14 +357,5 @@ mod tests {
         assert!(sent.is_ok() && next.is_none() && stopping.is_cancelled());
         let took = began.elapsed();
         assert!((WRITE_PATIENCE..WRITE_PATIENCE + LAST_WORDS).contains(&took), "{took:?}");
-    }
-
-    #[test]
-    fn lines_around_one_that_is_too_long_are_read() {
-        let stream = format!("{{\"a\":1}}\n{}\n{{\"b\":2}}\n", "y".repeat(5000));
-        let mut lines = LineReader::new(100);
-        let found: Vec<Line> = stream.as_bytes().chunks(7).flat_map(|chunk| lines.take(chunk)).collect();
-        let whole = |text: &str| Line::Whole(text.as_bytes().to_vec());
-        assert_eq!(found, [whole("{\"a\":1}\n"), Line::TooLong(None), whole("{\"b\":2}\n")]);
     }
 }

@@ -334,6 +334,7 @@ pub(super) struct Status {
     version: String,
     /// What can be asked for by name: our own tasks, and those of the operator.
     tasks: Vec<String>,
+    compare: Comparisons,
     /// The providers that the caller may ask.
     providers: BTreeMap<String, ProviderState>,
     /// Since when spending is counted: midnight (UTC), or the start of the program. Absent for callers who may not ask
@@ -343,6 +344,12 @@ pub(super) struct Status {
     /// What everybody's answers have cost since then, as far as prices are known. Absent like `since`.
     #[schema(required = false)]
     spend_today_usd: f64,
+}
+
+#[derive(ToSchema)]
+struct Comparisons {
+    /// Models that can be asked the same at once.
+    max_models: u64,
 }
 
 #[derive(ToSchema)]

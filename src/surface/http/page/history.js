@@ -1,11 +1,13 @@
 // What was asked in this browser: the newest questions with their answers and small pictures. Nothing of it is on the server.
 
-import { announce, byId, dollars, make } from "./elements.js";
+import { announce, beginning, byId, dollars, isAmount, make } from "./elements.js";
 import { preview } from "./images.js";
 
 const MOST_RUNS = 50;
 /** Characters of one run's answers; a longer one is not kept. */
 const LARGEST_RUN = 1 << 20;
+/** Characters of a question that stand in the list. */
+const LONGEST_TITLE = 200;
 
 let chosen = () => {};
 
@@ -45,8 +47,8 @@ async function show() {
 }
 
 function entry(run) {
-  const title = run.question.prompt || run.question.task || "describe";
-  const cost = run.outcomes.reduce((sum, outcome) => sum + (outcome.cost_usd ?? 0), 0);
+  const title = beginning(run.question.prompt || run.question.task || "describe", LONGEST_TITLE);
+  const cost = run.outcomes.map((outcome) => outcome.cost_usd).filter(isAmount).reduce((sum, one) => sum + one, 0);
   const names = run.outcomes.map((outcome) => outcome.model_requested).join(", ");
   const when = new Date(run.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const again = () => chosen(run);
@@ -63,7 +65,7 @@ function entry(run) {
       "button",
       { type: "button", class: "run-open", onclick: again },
       run.pictures[0] ? preview(run.pictures[0]) : null,
-      make("span", { class: "run-title" }, title),
+      make("span", { class: "run-title", dir: "auto" }, title),
       make("span", { class: "about" }, names),
       make("span", { class: "about" }, `${when}${cost > 0 ? `, ${dollars(cost)}` : ""}`),
     ),

@@ -19,20 +19,28 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
 
 /// Path, kind and content of each file. Addresses inside of them are relative, so that a proxy may put the page anywhere.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 21] = [
     ("/", HTML, include_str!("index.html")),
     ("/page/page.css", CSS, include_str!("page.css")),
     ("/page/icon.svg", ICON, include_str!("icon.svg")),
     ("/page/page.js", SCRIPT, include_str!("page.js")),
+    ("/page/account.js", SCRIPT, include_str!("account.js")),
     ("/page/answers.js", SCRIPT, include_str!("answers.js")),
     ("/page/api.js", SCRIPT, include_str!("api.js")),
+    ("/page/asking.js", SCRIPT, include_str!("asking.js")),
+    ("/page/column.js", SCRIPT, include_str!("column.js")),
+    ("/page/connection.js", SCRIPT, include_str!("connection.js")),
     ("/page/differences.js", SCRIPT, include_str!("differences.js")),
     ("/page/elements.js", SCRIPT, include_str!("elements.js")),
+    ("/page/fault.js", SCRIPT, include_str!("fault.js")),
     ("/page/history.js", SCRIPT, include_str!("history.js")),
     ("/page/images.js", SCRIPT, include_str!("images.js")),
     ("/page/key.js", SCRIPT, include_str!("key.js")),
     ("/page/models.js", SCRIPT, include_str!("models.js")),
+    ("/page/question.js", SCRIPT, include_str!("question.js")),
+    ("/page/settings.js", SCRIPT, include_str!("settings.js")),
     ("/page/status.js", SCRIPT, include_str!("status.js")),
+    ("/page/thumbnail.js", SCRIPT, include_str!("thumbnail.js")),
 ];
 
 /// Its own files and this server, and nothing that a model or a file name could smuggle in: no inline scripts or styles, no
