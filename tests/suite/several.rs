@@ -112,7 +112,8 @@ async fn a_comparison_that_may_cost_more_than_it_should_asks_nobody() {
             assert_eq!((refused.status, refused.code().as_str()), (status, code), "{}", refused.text());
         }
         assert_eq!(upstream.calls(), 0);
-        asked["max_cost_usd"] = json!("0.007");
+        // A call that breaks off may be made again and billed twice, at its likely length.
+        asked["max_cost_usd"] = json!("0.0075");
         let value = server.post_json("/v1/compare", "", &asked).await.json();
         let costs = value["answers"].as_array().expect("answers").iter().filter_map(|it| it["cost_usd"].as_f64());
         // 1210 tokens in and 96 out, twice.
