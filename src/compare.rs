@@ -178,7 +178,7 @@ fn broken() -> Failure {
 pub fn check(models: &[String], gateway: &Gateway, rights: &Rights) -> Result<()> {
     let (roster, most) = (&gateway.roster, gateway.settings.most_compared);
     if !(2..=most).contains(&models.len()) {
-        let message = format!("{} models were named: from 2 to {most} can be compared", models.len());
+        let message = format!("from 2 to {most} models can be compared, not {}", models.len());
         return Err(Failure::invalid(message).advise("name models as list_models shows them"));
     }
     // What names mean that are not the caller's is none of their business.

@@ -119,11 +119,17 @@ impl Reply {
     }
 }
 
+/// That a model failed, with the kind of error that its last call came to.
+fn with_reason(model: &str, attempts: &[Attempt]) -> String {
+    let last = attempts.iter().rfind(|attempt| attempt.model == model);
+    last.map_or_else(|| format!("{model} failed"), |last| format!("{model} failed ({})", last.outcome))
+}
+
 /// Makes the reply of the candidate that answered, without the times and images that only its caller knows.
 ///
 /// # Errors
 /// `BAD_UPSTREAM_RESPONSE` when an answer that passed validation is not JSON after all.
-pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Result<Reply> {
+pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome, attempts: Vec<Attempt>) -> Result<Reply> {
     let Outcome { index, overtaken, ready, answer, estimate } = outcome;
     let index = *index;
     let candidate = &plan.candidates[index];
@@ -141,9 +147,9 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
     let passed_over = plan.skipped.iter().filter(|skipped| skipped.before.is_some_and(|before| before <= index));
     warnings.extend(passed_over.map(Skipped::warning));
     let failed = plan.candidates.iter().take(index).enumerate().filter(|(index, _)| Some(*index) != *overtaken);
-    let failed: Vec<String> = failed.map(|(_, candidate)| candidate.name()).collect();
+    let failed: Vec<String> = failed.map(|(_, candidate)| with_reason(&candidate.name(), &attempts)).collect();
     if !failed.is_empty() {
-        warnings.push(format!("{} failed: {} answered instead", failed.join(", "), candidate.name()));
+        warnings.push(format!("{}: {} answered instead", failed.join(", "), candidate.name()));
     }
     let is_told = !failed.is_empty() || plan.skipped.iter().any(|it| it.before.is_some_and(|before| before <= index));
     if !is_told && (candidate.stands_in || plan.named.as_ref().is_some_and(|named| *named != candidate.name())) {
@@ -178,7 +184,7 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome) -> Re
         route: Route {
             rule: plan.rule.clone(),
             strategy: plan.strategy,
-            attempts: Vec::new(),
+            attempts,
             skipped: skipped(plan),
             estimate: *estimate,
         },

@@ -173,7 +173,10 @@ impl Workshop {
         for (name, own) in &config.providers {
             let key = format!("providers.{name}");
             let Some(preset) = catalog.preset(&own.kind) else {
-                let message = format!("there is no kind called `{}`", own.kind);
+                let message = match own.kind.as_str() {
+                    "" => "the key `kind` is missing".to_owned(),
+                    wrong => format!("there is no kind called `{wrong}`"),
+                };
                 faults.add(&format!("{key}.kind"), message, Some(kinds(&catalog, &own.kind)));
                 continue;
             };
@@ -316,7 +319,8 @@ fn origin(loaded: &Loaded, name: &str) -> Origin {
 
 fn kinds(catalog: &Catalog, wrong: &str) -> String {
     let all = || format!("known are {}", catalog.kinds().collect::<Vec<_>>().join(", "));
-    config::nearest(catalog.kinds(), wrong, 3).map_or_else(all, |near| format!("did you mean `{near}`?"))
+    let near = config::nearest(catalog.kinds(), wrong, 3).filter(|_| !wrong.is_empty());
+    near.map_or_else(all, |near| format!("did you mean `{near}`?"))
 }
 
 fn key_state(found: FoundKey) -> KeyState {

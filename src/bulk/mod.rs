@@ -71,6 +71,8 @@ pub struct Run<'a> {
 pub struct Tally {
     pub answered: usize,
     pub failed: usize,
+    /// Why they did, the first reason first.
+    pub reasons: Vec<Reason>,
     /// Of the answered ones, those that another's answer served.
     pub same: usize,
     /// Questions that nobody was asked.
@@ -78,6 +80,15 @@ pub struct Tally {
     pub spent: MicroUsd,
     /// Why nobody is asked any more.
     pub stopped: Option<Stopped>,
+}
+
+/// Failures of one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    pub code: String,
+    pub many: usize,
+    /// What the first of them said.
+    pub first: String,
 }
 
 /// Why a run ended before its time.
@@ -158,7 +169,7 @@ impl Run<'_> {
                     if let Some(waiting) = waiting {
                         let _ = waiting.send(Some(place));
                     }
-                    tally.count(outcome.is_ok());
+                    tally.count(outcome.as_ref().as_ref().err().map(|it| (it.code.name(), it.message.as_str())));
                     hopeless = if outcome.as_ref().as_ref().is_err_and(is_hopeless) { hopeless + 1 } else { 0 };
                     if let (HOPELESS, Err(failure)) = (hopeless, *outcome) {
                         going.end_with(&mut tally, Stopped::Hopeless(failure));
@@ -166,9 +177,10 @@ impl Run<'_> {
                 }
                 End::Same { place, digest } => {
                     let served = served(journal.line(place).await?, &job.head);
-                    let is_answer = !served.contains_key("error");
-                    tally.count(is_answer);
-                    tally.same += usize::from(is_answer);
+                    let text = |error: &'_ Value, member: &str| error[member].as_str().unwrap_or_default().to_owned();
+                    let error = served.get("error").map(|error| (text(error, "code"), text(error, "message")));
+                    tally.count(error.as_ref().map(|(code, message)| (code.as_str(), message.as_str())));
+                    tally.same += usize::from(error.is_none());
                     journal.add(&line(job, served, Some(digest))).await?;
                 }
                 End::Left(why) => {
@@ -249,8 +261,17 @@ impl Going<'_> {
 }
 
 impl Tally {
-    fn count(&mut self, is_answer: bool) {
-        *(if is_answer { &mut self.answered } else { &mut self.failed }) += 1;
+    /// Counts what became of a question: an answer, or an error with its code and message.
+    fn count(&mut self, error: Option<(&str, &str)>) {
+        let Some((code, message)) = error else {
+            self.answered += 1;
+            return;
+        };
+        self.failed += 1;
+        match self.reasons.iter_mut().find(|reason| reason.code == code) {
+            Some(reason) => reason.many += 1,
+            None => self.reasons.push(Reason { code: code.to_owned(), many: 1, first: message.to_owned() }),
+        }
     }
 
     /// Questions that were dealt with, one way or another.
@@ -262,5 +283,5 @@ impl Tally {
 
 fn unknown_cost() -> Failure {
     Failure::new(Code::BudgetExceeded, "what this may cost is not known, so no limit can hold: it was not asked")
-        .advise("give the model a price in the configuration, or leave the limit out")
+        .advise("give the model `price` and `tokens` in the configuration, or leave the limit out")
 }

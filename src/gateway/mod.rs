@@ -137,12 +137,11 @@ impl Gateway {
         let first = call.first_answer().await;
         let outcome = first.map_err(|failure| Failure { spent: call.spent(), ..failure })?;
         let (attempts, lost, cut) = (call.attempts, call.lost, call.cut);
-        let mut reply = compose(&opened.question, &opened.plan, &outcome)?;
+        let mut reply = compose(&opened.question, &opened.plan, &outcome, attempts)?;
         self.count(&reply, &outcome);
         reply.add_lost(lost);
         reply.warn_of_cut(cut);
         reply.latency = began.elapsed();
-        reply.route.attempts = attempts;
         reply.images = accounts(&opened.pictures, &outcome.ready);
         let notes = ask.notes.iter().cloned().chain(opened.pictures.iter().flat_map(Picture::warnings));
         reply.warnings.splice(0..0, notes);

@@ -71,7 +71,9 @@ impl Round<'_> {
             return Ok(sum);
         }
         let message = format!("what {} costs is not known beforehand", unknown.join(", "));
-        Err(Failure::new(Code::BudgetExceeded, message).advise("leave these models out, or the limit on the cost"))
+        let advice =
+            "leave these models out, or the limit on the cost; the operator can give them `price` and `tokens`";
+        Err(Failure::new(Code::BudgetExceeded, message).advise(advice))
     }
 
     /// Asks one of them, by its place.

@@ -175,6 +175,9 @@ impl Intake {
                 self.workers.run(deadline, 0, reading).await?
             }
             Source::Upload(handle) => {
+                if let Some(why) = self.lent.why_unusable(&handle, &visitor.caller) {
+                    return Err(why);
+                }
                 let lent = self.lent.get(&handle, &visitor.caller);
                 let upload = lent.or_else(|_| self.uploads.get(&handle, &visitor.caller))?;
                 return Ok(upload.picture);
@@ -205,6 +208,14 @@ impl Intake {
     pub async fn lend(&self, bytes: Bytes, caller: &Caller, deadline: Instant) -> Result<Lent> {
         let picture = self.received(bytes, deadline).await?;
         self.lent.lend(picture, caller)
+    }
+
+    /// Stands for what came with a call and is no picture, so that the rest of the call goes on.
+    ///
+    /// # Errors
+    /// As [`Uploads::lend_unusable`].
+    pub fn lend_unusable(&self, why: Failure, caller: &Caller) -> Result<Lent> {
+        self.lent.lend_unusable(why, caller)
     }
 
     async fn received(&self, bytes: Bytes, deadline: Instant) -> Result<Picture> {

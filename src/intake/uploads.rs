@@ -60,6 +60,8 @@ struct Kept {
     /// The oldest first.
     uploads: BTreeMap<u64, Upload>,
     places: HashMap<String, u64>,
+    /// What came with a call and is no picture, for as long as the call lasts.
+    unusable: HashMap<String, (Caller, Failure)>,
     held: HashMap<Caller, Held>,
     next: u64,
     bytes: u64,
@@ -107,6 +109,23 @@ impl Uploads {
     pub fn lend(self: &Arc<Self>, picture: Picture, caller: &Caller) -> Result<Lent> {
         let handle = self.keep(picture, caller)?.handle;
         Ok(Lent { uploads: Arc::clone(self), handle })
+    }
+
+    /// Gives what came with a call a handle although it is no picture, so that the call can tell why.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the system has no randomness.
+    pub fn lend_unusable(self: &Arc<Self>, why: Failure, caller: &Caller) -> Result<Lent> {
+        let handle = handle()?;
+        self.kept().unusable.insert(handle.clone(), (caller.clone(), why));
+        Ok(Lent { uploads: Arc::clone(self), handle })
+    }
+
+    /// Why what was lent under a handle is no picture; `None` when it is one.
+    #[must_use]
+    pub fn why_unusable(&self, handle: &str, caller: &Caller) -> Option<Failure> {
+        let kept = self.kept();
+        kept.unusable.get(handle).filter(|(sender, _)| sender == caller).map(|(_, why)| why.clone())
     }
 
     /// The picture under a handle, for whoever sent it.
@@ -161,6 +180,7 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut kept = self.uploads.kept();
+        kept.unusable.remove(&self.handle);
         if let Some(place) = kept.places.get(&self.handle).copied() {
             kept.remove(place);
         }

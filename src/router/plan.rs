@@ -225,7 +225,7 @@ impl Roster {
         let asked = wanted.model.map(str::to_owned).or_else(|| first.map(Candidate::name));
         plan.requested = asked.unwrap_or_else(|| choice.names.first().copied().unwrap_or(&self.default).to_owned());
         if plan.candidates.is_empty() {
-            return Err(nobody(&plan, wanted));
+            return Err(self.nobody(&plan, wanted));
         }
         let chosen = plan.candidates.iter().filter(|candidate| !candidate.stands_in).count();
         if choice.strategy == Strategy::Hedged && chosen > 1 {
@@ -234,6 +234,17 @@ impl Roster {
             plan.hedge = Some(worst.unwrap_or(UNKNOWN_WORST));
         }
         Ok(plan)
+    }
+
+    /// Why nobody can be asked, with who else could be: whose key is there has been set up, though no rule leads there.
+    fn nobody(&self, plan: &Plan, wanted: &Wanted<'_>) -> Failure {
+        let with_key = self.backends.iter().filter(|(_, backend)| matches!(backend.key, KeyState::Present));
+        let could = |name: &&str| {
+            let candidate = self.resolve(name).ok().filter(|candidate| self.allows(wanted.rights, candidate));
+            candidate.is_some_and(|candidate| self.unfitness(&candidate, wanted, &plan.demands).is_none())
+        };
+        let others: Vec<&str> = with_key.map(|(name, _)| name.as_str()).filter(could).collect();
+        nobody(plan, wanted, &others)
     }
 
     /// Puts a model among those who are able, or among those who are not asked.
@@ -393,7 +404,7 @@ fn inability(candidate: &Candidate, wanted: &Wanted<'_>) -> Option<String> {
     (tokens > context).then(|| format!("it takes at most {context} tokens, and this would be about {tokens}"))
 }
 
-fn nobody(plan: &Plan, wanted: &Wanted<'_>) -> Failure {
+fn nobody(plan: &Plan, wanted: &Wanted<'_>, others: &[&str]) -> Failure {
     let reasons: Vec<String> = plan.skipped.iter().map(Skipped::warning).collect();
     let message = format!("nobody can do the task `{}` now: {}", wanted.name, reasons.join("; "));
     let rests = plan.skipped.iter().filter_map(|skipped| match &skipped.reason {
@@ -409,7 +420,14 @@ fn nobody(plan: &Plan, wanted: &Wanted<'_>) -> Failure {
         _ => None,
     });
     if let Some(place) = missing {
-        return Failure::new(Code::NoProvider, message).advise(format!("the operator has to set {place}"));
+        let advice = match others {
+            [] => format!("the operator has to set {place}"),
+            others => format!(
+                "name another model: a key is there for {}; or the operator has to set {place}, or another `default`",
+                others.join(", ")
+            ),
+        };
+        return Failure::new(Code::NoProvider, message).advise(advice);
     }
     if plan.forbidden && plan.skipped.is_empty() {
         let message = format!("this key allows no model that could do the task `{}`", wanted.name);

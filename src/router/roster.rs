@@ -181,11 +181,7 @@ impl Roster {
         let own = self.aliases.keys().chain(self.backends.keys()).map(String::as_str);
         let known: Vec<&str> = own.chain(self.rule_names()).collect();
         let head = name.split('/').next().unwrap_or(name);
-        let near = known
-            .iter()
-            .filter(|known| damerau_levenshtein::distance(known.chars(), head.chars()) <= 2)
-            .copied()
-            .collect::<Vec<_>>();
+        let near = known.iter().filter(|known| is_near(known, head)).copied().collect::<Vec<_>>();
         let advice = if near.is_empty() {
             format!("name a model as provider/model, provider or alias; known are {}", known.join(", "))
         } else {
@@ -193,4 +189,10 @@ impl Roster {
         };
         Failure::new(Code::ModelNotFound, format!("there is no model called `{name}`")).advise(advice)
     }
+}
+
+/// Whether a name may be a slip of another. Of a short one, nothing would be left after two slips.
+fn is_near(known: &str, written: &str) -> bool {
+    let slips = damerau_levenshtein::distance(known.chars(), written.chars());
+    slips <= 2 && slips * 2 <= known.chars().count()
 }

@@ -73,7 +73,7 @@ enum Command {
     },
     /// Speak MCP over standard input and output: what MCP clients start
     Mcp,
-    /// Serve MCP over HTTP
+    /// Serve MCP, REST, OpenAI's clients and a page for people over HTTP
     Serve {
         /// Address and port; otherwise `server.listen` of the configuration
         #[arg(long, value_name = "ADDR")]
@@ -100,7 +100,7 @@ enum Command {
 pub async fn run(cli: Cli) -> ExitCode {
     // These need no configuration, and have to work where it is broken.
     match &cli.command {
-        Command::Init(args) => return init::run(args),
+        Command::Init(args) => return init::run(args, cli.config.as_deref()),
         Command::Completions { shell } => return completions::run(*shell),
         Command::Man => return manual::run(),
         Command::Keys { command } => return credentials::run(command),

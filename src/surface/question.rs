@@ -27,7 +27,7 @@ pub(super) struct QuestionArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ImageArgs {
-    /// A path, file:// URI, https:// URL, data: URI, clipboard, latest, or - for standard input
+    /// A path, file:// URI, https:// URL, data: URI, clipboard, latest, latest:2, or - for standard input
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
 }
@@ -67,11 +67,13 @@ pub(super) struct AskedArgs {
     /// Standing instructions for the model
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
+    /// How freely the model chooses its words, from 0; its own default when absent
     #[arg(long, value_name = "N")]
     temperature: Option<f64>,
     /// The most tokens that the answer may have
     #[arg(long, value_name = "N")]
     max_tokens: Option<u32>,
+    /// A number with which a model that takes one answers alike each time
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     seed: Option<i64>,
     /// What to do with remembered answers

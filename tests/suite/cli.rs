@@ -44,6 +44,25 @@ fn json_is_one_document_and_errors_are_too() {
 }
 
 #[test]
+fn whose_key_is_there_is_named_where_the_default_has_none() {
+    let hint = |keys: &[(&str, &str)], more: &[&str]| {
+        let question = ["analyze", &example("qr.png"), "-p", "What?"];
+        let mut command = visiongate(&[&question, more].concat());
+        let output = command.envs(keys.iter().copied()).output().expect("it runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let with_keys = hint(&[("OPENAI_API_KEY", "x"), ("GROQ_API_KEY", "x")], &[]);
+    assert!(with_keys.contains("a key is there for groq, openai; or"), "{with_keys}");
+    let without = hint(&[], &[]);
+    assert!(without.contains("hint: the operator has to set MISTRAL_API_KEY"), "{without}");
+    let boxes = hint(&[("OPENAI_API_KEY", "x")], &["--boxes"]);
+    assert!(
+        boxes.contains("hint: the operator has to set MISTRAL_API_KEY"),
+        "who could not do it is not named: {boxes}"
+    );
+}
+
+#[test]
 fn a_server_that_nobody_uses_may_be_down() {
     let code = |command: &mut Command| command.output().expect("it runs").status.code();
     assert_eq!(code(&mut visiongate(&["check", "--live"])), Some(0));

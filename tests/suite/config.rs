@@ -64,6 +64,14 @@ async fn unknown_keys_and_wrong_names_are_reported_in_one_run() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_called_missing_and_short_names_are_no_slips_of_each_other() {
+    let found = faults("[providers.lab]\nmodel = \"m\"\n[aliases]\na = \"b/c\"\n");
+    let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(text.contains("`providers.lab.kind`: the key `kind` is missing; known are anthropic, "), "{text}");
+    assert!(text.contains("there is no model called `b/c`; name a model as provider/model"), "{text}");
+}
+
+#[tokio::test]
 async fn two_callers_with_one_key_are_a_fault() {
     let (_, digest) = visiongate::keys::generate().expect("randomness");
     let key = |name: &str| format!("[server.keys.{name}]\nhash = \"{digest}\"\n");

@@ -287,7 +287,7 @@ async fn a_model_that_was_named_is_swapped_with_a_warning_or_not_at_all() {
     let gateway = gateway(&format!("default = \"a\"\nfallback = [\"b\"]\n{providers}"));
     let answer = ask(&gateway, &for_model("a")).await.expect("an answer");
     assert_eq!((&answer["provider"], &answer["model_requested"]), (&json!("b"), &json!("a")));
-    assert_eq!(answer["warnings"], json!(["a/m failed: b/m answered instead"]));
+    assert_eq!(answer["warnings"], json!(["a/m failed (unavailable): b/m answered instead"]));
     let alone = Ask { fallback: Fallback::Never, ..for_model("a") };
     let failure = ask(&gateway, &alone).await.expect_err("nobody else may answer");
     assert_eq!((failure.code.name(), b.calls()), ("UPSTREAM_ERROR", 1));

@@ -182,6 +182,29 @@ async fn a_batch_that_is_told_to_end_waits_for_what_was_asked() {
 }
 
 #[tokio::test]
+async fn why_questions_failed_is_said_once_for_each_reason() {
+    let refused = || Play::json(400, &json!({"error": {"message": "no such parameter"}}));
+    let stage = Stage::new(Play::decide(move |_, _| refused()), "").await;
+    let image = example("qr.png");
+    let questions =
+        (0..3).map(|number| json!({"id": number.to_string(), "image": image, "prompt": format!("Number {number}")}));
+    stage.write("set.jsonl", questions.chain([json!({"id": "text", "image": "set.jsonl", "prompt": "Number 9"})]));
+    let (code, _, err) = stage.run(&["batch", "set.jsonl", "--out", "out.jsonl", "--jobs", "1"]).await;
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains("3 failed with INVALID_INPUT, the first: a/m: ") && err.contains("no such parameter"),
+        "{err}"
+    );
+    assert!(err.contains("1 failed with UNSUPPORTED_FORMAT: this is not an image"), "{err}");
+    let (_, out, _) = stage.run(&["batch", "set.jsonl", "--out", "out.jsonl", "--resume", "--json"]).await;
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    let reasons = summary["reasons"].as_array().expect("reasons");
+    let failed =
+        |code: &str| reasons.iter().find(|reason| reason["code"] == code).map(|reason| reason["failed"].clone());
+    assert_eq!((failed("INVALID_INPUT"), failed("UNSUPPORTED_FORMAT")), (Some(json!(3)), Some(json!(1))), "{summary}");
+}
+
+#[tokio::test]
 async fn equal_files_are_asked_about_once_whatever_they_are_called() {
     locally(async {
         let says = Play::json(200, &completion("Seen.")).after(ANSWERING);

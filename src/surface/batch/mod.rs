@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Dropped, Files, Job, Known, Run, Tally, Terms, cost_of};
+use crate::bulk::{Dropped, Files, Job, Known, Reason, Run, Tally, Terms, cost_of};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
@@ -196,6 +196,10 @@ pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
     told
 }
 
+fn reason_json(reason: &Reason) -> Value {
+    json!({"code": reason.code, "failed": reason.many, "first": reason.first})
+}
+
 /// What became of a run.
 struct Summary<'a> {
     tally: Tally,
@@ -217,10 +221,17 @@ impl Summary<'_> {
             let mut value = json!({"answered": tally.answered, "failed": tally.failed, "same": tally.same,
                 "answered_before": skipped, "not_asked": tally.left, "left_out": left_out, "cost_usd": cost, "seconds": seconds,
                 "out": out.display().to_string()});
+            if !tally.reasons.is_empty() {
+                value["reasons"] = tally.reasons.iter().map(reason_json).collect();
+            }
             if let Some(why) = &tally.stopped {
                 value["stopped"] = json!(why.name());
             }
             return print_json(&value);
+        }
+        for Reason { code, many, first } in &tally.reasons {
+            let which = if *many > 1 { ", the first" } else { "" };
+            tell(&format!("{many} failed with {code}{which}: {first}"));
         }
         if let Some(why) = &tally.stopped {
             tell(&format!("stopped: {}", why.told()));

@@ -44,7 +44,7 @@ fn call(tool: &'static str) -> MethodRouter<Arc<Live>> {
 async fn answered(tool: &str, live: Arc<Live>, asker: Asker, request: Request, path: &str) -> Result<Response> {
     let running = live.now();
     let wants_events = accepts_events(request.headers());
-    let (mut arguments, lent) = read(&running, &asker, request).await?;
+    let (mut arguments, lent) = read(tool, &running, &asker, request).await?;
     let wants_events = wanted_as_events(&mut arguments)?.unwrap_or(wants_events);
     let call = Call::read(tool, arguments)?;
     if wants_events {
@@ -73,9 +73,14 @@ fn wanted_as_events(arguments: &mut Map<String, Value>) -> Result<Option<bool>> 
 }
 
 /// The arguments of a call, from whatever form they came in, and the files that came with them.
-async fn read(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
+async fn read(
+    tool: &str,
+    running: &Running,
+    asker: &Asker,
+    request: Request,
+) -> Result<(Map<String, Value>, Vec<Lent>)> {
     if images::is_form(request.headers()) {
-        return body::begun(body::size(&request), form(running, asker, request)).await;
+        return body::begun(body::size(&request), form(tool, running, asker, request)).await;
     }
     match json_body(request).await? {
         Value::Object(arguments) => Ok((arguments, Vec::new())),
@@ -104,8 +109,14 @@ fn parsed(body: &[u8]) -> Result<Value> {
     })
 }
 
-/// A form: files are images, in their order; fields are arguments.
-async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map<String, Value>, Vec<Lent>)> {
+/// A form: files are images, in their order; fields are arguments. A file that is no image is an item of a batch all the
+/// same, with an error of its own.
+async fn form(
+    tool: &str,
+    running: &Running,
+    asker: &Asker,
+    request: Request,
+) -> Result<(Map<String, Value>, Vec<Lent>)> {
     let mut form = images::form(request).await?;
     let (mut arguments, mut lent, mut fields, mut held) = (Map::new(), Vec::new(), 0, 0);
     while let Some(field) = images::next_field(&mut form).await? {
@@ -118,7 +129,11 @@ async fn form(running: &Running, asker: &Asker, request: Request) -> Result<(Map
         let bytes = images::content(field).await?;
         if is_file {
             let deadline = Instant::now() + running.gateway.settings.total;
-            lent.push(running.gateway.intake.lend(bytes, &asker.caller, deadline).await?);
+            let intake = &running.gateway.intake;
+            lent.push(match intake.lend(bytes, &asker.caller, deadline).await {
+                Err(why) if tool == BATCH => intake.lend_unusable(why, &asker.caller)?,
+                outcome => outcome?,
+            });
             continue;
         }
         let text = String::from_utf8(bytes.into()).map_err(|_| {

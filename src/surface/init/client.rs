@@ -24,8 +24,9 @@ pub(super) enum Client {
 /// How a client reaches this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// It starts the program at this full path; the provider's key stands in the variable.
-    Program { program: String, key: String },
+    /// It starts the program at this full path, with a configuration of its own if any; the provider's key, if it asks
+    /// for one, stands in the variable.
+    Program { program: String, config: Option<String>, key: Option<String> },
     /// It calls this address; the server's key, if any, stands in the variable.
     Server { url: String, key: Option<String> },
 }
@@ -33,6 +34,26 @@ pub(super) enum Reach {
 /// Why there is no entry for a server that runs already.
 pub(super) const NO_REMOTE: &str = "Claude Desktop's settings file knows only servers that it starts: add the address \
     under Settings, Connectors, or leave out --url";
+
+impl Reach {
+    /// The variable that an entry names for the key, where it names one.
+    pub(super) fn variable_in(&self, entry: &Map<String, Value>) -> Option<&str> {
+        let (Self::Program { key, .. } | Self::Server { key, .. }) = self;
+        let text = Value::Object(entry.clone()).to_string();
+        key.as_deref().filter(|key| text.contains(key))
+    }
+}
+
+/// What the program is started with.
+fn arguments(config: Option<&str>) -> Vec<&str> {
+    config.map_or_else(|| vec!["mcp"], |config| vec!["--config", config, "mcp"])
+}
+
+/// A word as a shell takes it: paths may hold spaces.
+fn shell_word(text: &str) -> String {
+    let is_plain = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_./".contains(letter));
+    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
 
 impl Client {
     /// How its settings are written, and which member holds the servers.
@@ -51,7 +72,7 @@ impl Client {
     /// The entry for this server; none where the client's settings have no such entries.
     pub(super) fn entry(self, reach: &Reach) -> Option<Map<String, Value>> {
         let entry = match reach {
-            Reach::Program { program, key } => self.started(program, key),
+            Reach::Program { program, config, key } => self.started(program, config.as_deref(), key.as_deref()),
             Reach::Server { url, key } => self.called(url, key.as_deref())?,
         };
         match entry {
@@ -62,20 +83,24 @@ impl Client {
 
     /// An entry that starts a program. Those who pass on little of their environment are told to pass on the key: by its
     /// name where they can, so that it stands in no file.
-    fn started(self, program: &str, key: &str) -> Value {
+    fn started(self, program: &str, config: Option<&str>, key: Option<&str>) -> Value {
+        let args = arguments(config);
+        let env = |reference: &dyn Fn(&str) -> String| -> Map<String, Value> {
+            key.map(|key| (key.to_owned(), json!(reference(key)))).into_iter().collect()
+        };
         match self {
             // It is started by the desktop and knows no variables of the shell, so there is nothing to refer to.
-            Self::ClaudeDesktop => json!({"command": program, "args": ["mcp"], "env": {key: ""}}),
+            Self::ClaudeDesktop => json!({"command": program, "args": args, "env": env(&|_| String::new())}),
             // Without `:-`, an unset variable would be passed on as these very letters.
-            Self::ClaudeCode => json!({"command": program, "args": ["mcp"], "env": {key: format!("${{{key}:-}}")}}),
-            Self::Cursor => json!({"command": program, "args": ["mcp"], "env": {key: format!("${{env:{key}}}")}}),
-            Self::GeminiCli => json!({"command": program, "args": ["mcp"], "env": {key: format!("${key}")}}),
-            Self::Vscode => json!({"type": "stdio", "command": program, "args": ["mcp"]}),
-            Self::Zed => json!({"command": program, "args": ["mcp"], "env": {}}),
-            Self::Codex => json!({"command": program, "args": ["mcp"], "env_vars": [key]}),
+            Self::ClaudeCode => json!({"command": program, "args": args, "env": env(&|key| format!("${{{key}:-}}"))}),
+            Self::Cursor => json!({"command": program, "args": args, "env": env(&|key| format!("${{env:{key}}}"))}),
+            Self::GeminiCli => json!({"command": program, "args": args, "env": env(&|key| format!("${key}"))}),
+            Self::Vscode => json!({"type": "stdio", "command": program, "args": args}),
+            Self::Zed => json!({"command": program, "args": args, "env": {}}),
+            Self::Codex => json!({"command": program, "args": args, "env_vars": key.into_iter().collect::<Vec<_>>()}),
             Self::Goose => json!({
                 "type": "stdio", "name": NAME, "description": "Looks at images", "enabled": true, "cmd": program,
-                "args": ["mcp"], "timeout": 300,
+                "args": args, "timeout": 300,
             }),
         }
     }
@@ -120,18 +145,27 @@ impl Client {
     /// What remains to be done by hand.
     pub(super) fn advice(self, reach: &Reach) -> String {
         match (self, reach) {
-            (Self::ClaudeDesktop, Reach::Program { key, .. }) => format!(
+            (Self::ClaudeDesktop, Reach::Program { key: Some(key), .. }) => format!(
                 "note: Claude Desktop knows no variables of your shell: write the key of {key} into the entry, or its \
                  file into visiongate's configuration (key = {{ file = \"…\" }}); then start it anew"
             ),
-            (Self::ClaudeCode, Reach::Program { program, .. }) => format!(
-                "note: this is for the project in this folder; for all of yours: claude mcp add --scope user {NAME} -- \
-                 '{program}' mcp"
-            ),
-            (Self::Vscode, Reach::Program { key, .. }) => {
+            (Self::ClaudeCode, Reach::Program { program, config, .. }) => {
+                let quoted: Vec<String> = arguments(config.as_deref()).iter().map(|it| shell_word(it)).collect();
+                format!(
+                    "note: this is for the project in this folder; for all of yours: claude mcp add --scope user {NAME} \
+                     -- '{program}' {}",
+                    quoted.join(" ")
+                )
+            }
+            (Self::Vscode, Reach::Program { key: Some(key), .. }) => {
                 format!("note: this is for the project in this folder; {key} is taken from VS Code's environment")
             }
-            (_, Reach::Program { key, .. }) => format!("note: set {key} in the environment that starts the client"),
+            (_, Reach::Program { key: None, .. }) => {
+                "note: the provider that is asked by default needs no key here".into()
+            }
+            (_, Reach::Program { key: Some(key), .. }) => {
+                format!("note: set {key} in the environment that starts the client")
+            }
             (Self::Zed, Reach::Server { key: Some(_), .. }) => "note: Zed reads no variables in headers: write \
                 \"headers\": { \"Authorization\": \"Bearer …\" } into the entry yourself, if the server asks for a key"
                 .into(),

@@ -16,13 +16,14 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use url::Url;
+use vision_providers::catalog::Catalog;
 
 use self::client::{Client, Reach};
 use self::file::{Found, Kept};
 use self::merge::{Conflict, Merged};
 use self::place::{Folders, Place};
 use super::cli::{print, tell};
-use crate::config;
+use crate::config::{self, Config, KeyConfig};
 
 const STARTER: &str = r#"# visiongate: what differs from the built-in configuration. `visiongate check` reads it and reports every fault.
 
@@ -61,17 +62,17 @@ pub(super) struct Args {
     /// Connect to a server that runs already, such as `http://127.0.0.1:8765/mcp`, instead of starting one
     #[arg(long, requires = "client", value_parser = server_address)]
     url: Option<Url>,
-    /// The variable of the client's environment that holds the provider's key (`MISTRAL_API_KEY`), or with --url the
-    /// server's (`MCP_VISIONGATE_KEY` unless the server is this machine)
+    /// The variable of the client's environment that holds the provider's key (that of the default provider when absent),
+    /// or with --url the server's (`MCP_VISIONGATE_KEY` unless the server is this machine)
     #[arg(long, value_name = "VARIABLE", requires = "client", value_parser = variable_name)]
     key_env: Option<String>,
 }
 
 /// Prints or writes. The exit code is 0 when the entry is printed, written or there already, 1 when it could not be
 /// written, 2 when the client has no such thing.
-pub(super) fn run(args: &Args) -> ExitCode {
+pub(super) fn run(args: &Args, named: Option<&Path>) -> ExitCode {
     match args.client {
-        Some(client) => connect(client, args),
+        Some(client) => connect(client, args, named),
         None if args.write => write_starter(),
         None => {
             print(STARTER.trim_end());
@@ -103,8 +104,8 @@ fn write_starter() -> ExitCode {
     }
 }
 
-fn connect(client: Client, args: &Args) -> ExitCode {
-    let reach = match reach(args) {
+fn connect(client: Client, args: &Args, named: Option<&Path>) -> ExitCode {
+    let reach = match reach(args, named) {
         Ok(reach) => reach,
         Err(why) => return failed(&why),
     };
@@ -127,7 +128,7 @@ fn connect(client: Client, args: &Args) -> ExitCode {
     }
     let conflict = if args.force { Conflict::Replace } else { Conflict::Refuse };
     let added = place.and_then(|place| {
-        let added = add(&place, |text| settings.merge(text, &entry, conflict))?;
+        let added = add(&place, reach.variable_in(&entry), |text| settings.merge(text, &entry, conflict))?;
         Ok((place.file, added))
     });
     match added {
@@ -146,15 +147,20 @@ fn connect(client: Client, args: &Args) -> ExitCode {
 /// What came of writing.
 enum Added {
     Already,
+    /// An entry that leads here is there, and does not name this variable.
+    AlreadyWithout(String),
     New,
     Changed(Kept),
 }
 
-fn add(place: &Place, merge: impl Fn(&str) -> Result<Merged, String>) -> Result<Added, String> {
+fn add(place: &Place, variable: Option<&str>, merge: impl Fn(&str) -> Result<Merged, String>) -> Result<Added, String> {
     let found = Found::at(place)?;
     let shown = place.file.display();
     match merge(found.text()).map_err(|why| format!("{shown} is left alone: {why}"))? {
-        Merged::Same => Ok(Added::Already),
+        Merged::Same => Ok(match variable.filter(|variable| !found.text().contains(variable)) {
+            Some(variable) => Added::AlreadyWithout(variable.to_owned()),
+            None => Added::Already,
+        }),
         Merged::Differs => Err(format!(
             "{shown} has another entry called {}; --force replaces what says how it is reached, and keeps the rest of it",
             merge::NAME
@@ -167,6 +173,9 @@ fn tell_added(file: &Path, added: &Added) {
     let shown = file.display();
     match added {
         Added::Already => tell(&format!("{shown} has it already; nothing was changed")),
+        Added::AlreadyWithout(variable) => tell(&format!(
+            "{shown} has it already, without {variable}; nothing was changed: what an entry passes on is yours to write"
+        )),
         Added::New => tell(&format!("wrote {shown}")),
         Added::Changed(kept) => {
             tell(&format!("added to {shown}; as it was, it is kept in {}", kept.0.display()));
@@ -175,7 +184,7 @@ fn tell_added(file: &Path, added: &Added) {
 }
 
 /// Whether a server is started, by which program, or where it runs.
-fn reach(args: &Args) -> Result<Reach, String> {
+fn reach(args: &Args, named: Option<&Path>) -> Result<Reach, String> {
     let key = args.key_env.clone();
     if let Some(url) = &args.url {
         // A server of this machine asks for no key unless it is told to.
@@ -185,7 +194,41 @@ fn reach(args: &Args) -> Result<Reach, String> {
     // Clients start servers in any folder and with little of the user's environment: only the full path will do.
     let program = std::env::current_exe().map_err(|error| format!("finding out where this program is: {error}"))?;
     let program = program.to_str().ok_or("this program's path is no Unicode, which settings have to be")?.to_owned();
-    Ok(Reach::Program { program, key: key.unwrap_or_else(|| PROVIDER_KEY.to_owned()) })
+    let loaded = match config::load(named) {
+        Ok(loaded) => Some(loaded),
+        // A broken configuration is for `visiongate check`; one that was named here has to be there.
+        Err(_) if named.is_none() => None,
+        Err(faults) => return Err(faults.first().map_or_else(String::new, ToString::to_string)),
+    };
+    let key = match (key, &loaded) {
+        (Some(key), _) => Some(key),
+        (None, Some(loaded)) => key_of_the_default(&loaded.config),
+        (None, None) => Some(PROVIDER_KEY.to_owned()),
+    };
+    let own = loaded.and_then(|loaded| loaded.file).filter(|file| config::user_file().as_ref() != Some(file));
+    let config = own.as_deref().map(full_path).transpose()?;
+    Ok(Reach::Program { program, config, key })
+}
+
+/// The variable in which the key of the provider stands that is asked by default; none where it asks for none.
+fn key_of_the_default(config: &Config) -> Option<String> {
+    let name = config.aliases.get(&config.default).unwrap_or(&config.default);
+    let provider = config.providers.get(name.split('/').next().unwrap_or(name));
+    // A default that is a rule's name may be anybody.
+    let Some(provider) = provider else { return Some(PROVIDER_KEY.to_owned()) };
+    match &provider.key {
+        Some(KeyConfig::Env(key)) => Some(key.env.clone()),
+        Some(KeyConfig::Word(_) | KeyConfig::File(_)) => None,
+        None => Catalog::built_in().ok()?.preset(&provider.kind)?.key_env.clone(),
+    }
+}
+
+/// Clients start programs in folders of their own.
+fn full_path(file: &Path) -> Result<String, String> {
+    let path = file.canonicalize().map_err(|error| format!("finding {}: {error}", file.display()))?;
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| "the configuration's path is no Unicode, which settings have to be".into())
 }
 
 fn is_this_machine(url: &Url) -> bool {

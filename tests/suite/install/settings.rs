@@ -145,6 +145,53 @@ fn settings_that_are_not_there_are_made_and_a_second_time_changes_nothing() {
     }
 }
 
+#[test]
+fn an_entry_starts_the_configuration_that_is_used_and_names_its_key() {
+    let home = Home::new();
+    let file = home.project().join("own.toml");
+    for (text, variable) in [
+        ("default = \"openai\"", "OPENAI_API_KEY"),
+        ("default = \"small\"\n[aliases]\nsmall = \"groq/x\"", "GROQ_API_KEY"),
+        ("default = \"pixtral\"\n[providers.pixtral]\nkey = { env = \"MINE\" }", "MINE"),
+        ("default = \"cheapest\"", "MISTRAL_API_KEY"),
+    ] {
+        std::fs::write(&file, text).expect("a file");
+        let ran = home.init("cursor", &["--config", "own.toml"]);
+        let entry = entry("cursor", &ran.out);
+        assert_eq!(entry["args"], json!(["--config", file, "mcp"]));
+        assert_eq!(entry["env"], json!({variable: format!("${{env:{variable}}}")}), "{text}");
+        assert!(ran.err.contains(variable), "{}", ran.err);
+    }
+    std::fs::write(&file, "default = \"ollama\"").expect("a file");
+    let ran = home.init("cursor", &["--config", "own.toml"]);
+    assert_eq!(
+        (&entry("cursor", &ran.out)["env"], ran.err.contains("needs no key")),
+        (&json!({}), true),
+        "{}",
+        ran.err
+    );
+    let missing = home.init("cursor", &["--config", "none.toml"]);
+    assert!(missing.code == Some(1) && missing.err.contains("there is no such file"), "{}", missing.err);
+    // The user's own file is found without being named; where it is broken, `check` is the one to say so.
+    let own = home.0.path().join(".config/visiongate/config.toml");
+    std::fs::create_dir_all(own.parent().expect("a folder")).expect("a folder");
+    for (text, variable) in [("default = \"openai\"", "OPENAI_API_KEY"), ("default = 7", "MISTRAL_API_KEY")] {
+        std::fs::write(&own, text).expect("a file");
+        let entry = entry("cursor", &home.init("cursor", &[]).out);
+        assert_eq!((&entry["args"], &entry["env"][variable].is_string()), (&json!(["mcp"]), &true), "{entry}");
+    }
+}
+
+#[test]
+fn an_entry_that_lacks_the_variable_of_a_key_is_said_to() {
+    let home = Home::new();
+    assert_eq!(home.init("cursor", &["--write"]).code, Some(0));
+    let before = read(&home.place("cursor"));
+    let ran = home.init("cursor", &["--write", "--key-env", "OPENAI_API_KEY"]);
+    assert!(ran.err.contains("has it already, without OPENAI_API_KEY"), "{}", ran.err);
+    assert_eq!(read(&home.place("cursor")), before);
+}
+
 /// What somebody has in a client's settings, up to where an entry is added, and from there on.
 fn settings_of(client: &str) -> (String, String) {
     let json = |section: &str| {
