@@ -20,6 +20,11 @@ pub(super) struct Faults<'a> {
 
 impl Faults<'_> {
     pub(super) fn add(&mut self, key: &str, message: impl Into<String>, hint: Option<String>) {
+        // What has the wrong shape was put aside, and what that leads to is no fault of its own.
+        let is_said = |fault: &Fault| fault.key == key || key.starts_with(&format!("{}.", fault.key));
+        if self.loaded.faults.iter().any(is_said) {
+            return;
+        }
         let fault = self.loaded.fault(key, message);
         self.found.push(Fault { hint, ..fault });
     }

@@ -45,9 +45,9 @@ impl fmt::Display for Fault {
 }
 
 /// Checks the shape of merged configuration data. Yields what is wrong, and the data without the keys that nobody
-/// knows.
+/// knows; what has the wrong shape is as it was shipped, or not there, so that the rest can be looked at in the same run.
 #[expect(clippy::expect_used, reason = "it says why it cannot happen")]
-pub(super) fn check_shape(figment: &Figment, data: &Value) -> (Vec<Fault>, Value) {
+pub(super) fn check_shape(figment: &Figment, data: &Value, shipped: &Value) -> (Vec<Fault>, Value) {
     let schema = schemars::schema_for!(Config).to_value();
     let validator = jsonschema::validator_for(&schema).expect("the schema is made from types and always valid");
     let mut faults = Vec::new();
@@ -64,12 +64,28 @@ pub(super) fn check_shape(figment: &Figment, data: &Value) -> (Vec<Fault>, Value
                     }
                 }
                 What::Wrong(message) => {
+                    put_aside(&mut plain, leaf.pointer, shipped);
                     faults.push(Fault { place: place(figment, &path), message, hint: hint(&path), key: path });
                 }
             }
         }
     }
     (faults, plain)
+}
+
+/// Puts what was shipped in the place of a value, or nothing.
+fn put_aside(data: &mut Value, pointer: &str, shipped: &Value) {
+    if let (Some(value), Some(shipped)) = (data.pointer_mut(pointer), shipped.pointer(pointer)) {
+        *value = shipped.clone();
+        return;
+    }
+    let Some((parent, name)) = pointer.rsplit_once('/') else { return };
+    let name = name.replace("~1", "/").replace("~0", "~");
+    match data.pointer_mut(parent) {
+        Some(Value::Object(table)) => drop(table.remove(&name)),
+        Some(list @ Value::Array(_)) => *list = Value::Array(Vec::new()),
+        _ => {}
+    }
 }
 
 /// What is wrong at one place.

@@ -36,7 +36,7 @@ pub struct Loaded {
     pub config: Config,
     /// The operator's file, when there is one.
     pub file: Option<PathBuf>,
-    /// Keys that nobody knows: reported together with the faults of meaning.
+    /// Faults of shape: reported together with the faults of meaning.
     pub faults: Vec<Fault>,
     figment: Figment,
 }
@@ -58,7 +58,7 @@ impl Loaded {
 /// one alone. Never from the working directory: MCP clients start servers in other people's folders.
 ///
 /// # Errors
-/// All faults of syntax and shape, when they leave nothing that could be used.
+/// All faults of syntax and shape, when they leave nothing that could be looked at.
 pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     let file = named.map(Path::to_owned).or_else(|| variable("VISIONGATE_CONFIG").map(PathBuf::from));
     if let Some(file) = &file
@@ -71,14 +71,17 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Vec<Fault>> {
     let own = file.as_ref().map_or_else(|| Ok(Figment::new()), |file| Toml::of(file).map(Figment::from))?;
     let variables = Figment::from(environment(&built_in.clone().merge(own.clone())));
     let layers = [&built_in, &own, &variables];
-    let mut data = Value::Object(Map::new());
+    let (mut data, mut shipped) = (Value::Object(Map::new()), Value::Null);
     for layer in layers {
         let layer: Value = layer.extract().map_err(|error| unreadable(&error))?;
         lay_over(&mut data, layer, &[]);
+        if shipped.is_null() {
+            shipped = data.clone();
+        }
     }
     // Kept for one thing: it remembers where each value came from.
     let figment = built_in.merge(own).merge(variables);
-    let (faults, plain) = faults::check_shape(&figment, &data);
+    let (faults, plain) = faults::check_shape(&figment, &data, &shipped);
     match serde_json::from_value(plain) {
         Ok(config) => Ok(Loaded { config, file, faults, figment }),
         Err(_) if !faults.is_empty() => Err(faults),

@@ -114,9 +114,10 @@ impl Compiled {
         if steps > EXPLAINED {
             return Err("it breaks the schema, and is too large to say where".into());
         }
-        self.validator
-            .validate(value)
-            .map_err(|error| format!("at `{}`: {}", error.instance_path(), quoted(&error.to_string())))
+        self.validator.validate(value).map_err(|error| {
+            let (place, why) = (error.instance_path().as_str(), quoted(&error.to_string()));
+            if place.is_empty() { why } else { format!("at `{place}`: {why}") }
+        })
     }
 
     /// What values are not held to although the schema says it, for whoever gets the answer.

@@ -6,6 +6,8 @@
 //!
 //! - Lists of objects or texts are sets: items are paired with the most alike, and what is left over in order. Lists of
 //!   numbers are compared by position, because coordinates are.
+//! - A member that the truth does not name is no fault: who labels two members of ten wants to know of these two. It counts
+//!   for precision alone; `null` in the truth says that nothing is right there.
 //! - `null` and an absent field both say that there is nothing. Where both sides say `null`, that is a field and right;
 //!   where one says it and the other nothing at all, it is no field.
 
@@ -33,6 +35,8 @@ const EXACT_DIGITS: usize = 15;
 pub struct Fields {
     /// Fields that either side has.
     pub all: usize,
+    /// Of those, the ones that the truth does not name.
+    pub beyond: usize,
     /// Fields that agree.
     pub right: usize,
     /// Values that the truth has, `null` aside.
@@ -63,9 +67,16 @@ pub enum Kind {
 }
 
 impl Fields {
-    /// One less the share of differing fields, of those that either side has; 1 where there are none.
+    /// One less the share of differing fields, of those that the truth speaks of; 1 where there are none.
     #[must_use]
     pub fn accuracy(&self) -> f64 {
+        let named = self.all - self.beyond;
+        1.0 - share(named - self.right, named)
+    }
+
+    /// One less the share of differing fields, of those that either side has; 1 where there are none.
+    #[must_use]
+    pub fn likeness(&self) -> f64 {
         1.0 - share(self.all - self.right, self.all)
     }
 
@@ -92,7 +103,8 @@ impl Fields {
 /// Compares an answer with the truth, field by field.
 #[must_use]
 pub fn compare(truth: &Value, answer: &Value, order: DateOrder) -> Fields {
-    let mut comparing = Comparing { order, work: PAIRING_WORK, path: Vec::new(), fields: Fields::default() };
+    let (path, fields) = (Vec::new(), Fields::default());
+    let mut comparing = Comparing { order, work: PAIRING_WORK, path, is_beyond: false, fields };
     comparing.pair(Some(truth), Some(answer));
     comparing.fields
 }
@@ -100,7 +112,7 @@ pub fn compare(truth: &Value, answer: &Value, order: DateOrder) -> Fields {
 /// How far two answers agree, from 0 to 1, when neither is the truth.
 #[must_use]
 pub fn agreement(one: &Value, other: &Value) -> f64 {
-    compare(one, other, DateOrder::Unstated).accuracy()
+    compare(one, other, DateOrder::Unstated).likeness()
 }
 
 struct Comparing {
@@ -109,6 +121,8 @@ struct Comparing {
     work: usize,
     /// Names on the way to where we are.
     path: Vec<String>,
+    /// Whether that is below a member that the truth does not name.
+    is_beyond: bool,
     fields: Fields,
 }
 
@@ -120,7 +134,9 @@ impl Comparing {
                     self.below(name, Some(value), answer.get(name));
                 }
                 for (name, value) in answer.iter().filter(|(name, _)| !truth.contains_key(*name)) {
+                    self.is_beyond = true;
                     self.below(name, None, Some(value));
+                    self.is_beyond = false;
                 }
             }
             (Some(Value::Array(truth)), Some(Value::Array(answer))) => self.lists(truth, answer),
@@ -184,6 +200,7 @@ impl Comparing {
         }
         let is_right = truth.zip(answer).is_some_and(|(truth, answer)| truth.is(&answer));
         self.fields.all += 1;
+        self.fields.beyond += usize::from(self.is_beyond);
         self.fields.right += usize::from(is_right);
         self.fields.expected += usize::from(is_expected);
         self.fields.given += usize::from(is_given);
@@ -374,11 +391,27 @@ mod tests {
         let kinds: Vec<_> = fields.differing.iter().map(|it| (it.path.as_str(), it.kind)).collect();
         assert_eq!(kinds, [("/b", Kind::Different), ("/c/d", Kind::Missing), ("/e", Kind::Unexpected)]);
         let near = |one: f64, other: f64| assert!((one - other).abs() < 1e-9, "{one} {other}");
-        near(fields.accuracy(), 0.25);
+        assert_eq!(fields.beyond, 1, "the truth says nothing of `e`");
+        near(fields.accuracy(), 1.0 / 3.0);
+        near(fields.likeness(), 0.25);
         near(fields.precision(), 1.0 / 3.0);
         near(fields.recall(), 1.0 / 3.0);
         near(fields.f1(), 1.0 / 3.0);
         near(compare(&json!({}), &json!({}), DateOrder::Unstated).f1(), 1.0);
+    }
+
+    #[test]
+    fn a_label_may_say_less_than_an_answer() {
+        let label = json!({"total": 25.41, "tax": null, "items": [{"name": "tea"}]});
+        let answer = json!({"total": "$25.41", "vendor": {"name": "Corner", "id": 7},
+            "items": [{"name": "Tea", "price": 5}, {"name": "Jam", "price": 3}]});
+        let fields = compare(&label, &answer, DateOrder::Unstated);
+        // Of the label: the total, and one name; the second item is in a list that the label has, and so are its members.
+        assert_eq!((fields.right, fields.all, fields.beyond), (2, 7, 3), "{:?}", fields.differing);
+        assert!((fields.accuracy() - 0.5).abs() < 1e-9);
+        let invented =
+            compare(&label, &json!({"total": 25.41, "tax": 2, "items": [{"name": "tea"}]}), DateOrder::Unstated);
+        assert_eq!((invented.right, invented.all, invented.beyond), (2, 3, 0), "nothing was right there");
     }
 
     #[test]

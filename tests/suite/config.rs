@@ -30,7 +30,7 @@ async fn the_shipped_configuration_is_sound() {
 #[tokio::test]
 async fn all_faults_of_shape_come_at_once_with_key_and_hint() {
     let found = faults(
-        "defalt = \"pixtral\"\n[server]\nlissen = \"x\"\nmax_connections = \"many\"\n[cache]\ncapacity = \"lots\"\n\
+        "defalt = \"pixtral\"\nfallback = [\"nobody\"]\n[server]\nlissen = \"x\"\nmax_connections = \"many\"\n[cache]\ncapacity = \"lots\"\n\
          [providers.lab]\nkind = \"openai-compatible\"\nbase_ulr = \"http://x\"\nkey = \"sk-secret\"\n[log]\nlevel = \"loud\"\n",
     );
     let text = found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
@@ -42,6 +42,9 @@ async fn all_faults_of_shape_come_at_once_with_key_and_hint() {
         "`providers.lab.base_ulr`: there is no such key; did you mean `base_url`?",
         "`providers.lab.key`:",
         "`log.level`: expected one of error, warn, info, debug",
+        // What means nothing is told beside it, for what was put aside as much as for the rest.
+        "`providers.lab`: kind `openai-compatible` needs a `model`",
+        "`fallback`: there is no model called `nobody`",
     ];
     for line in expected {
         assert!(text.contains(line), "{line} is missing in\n{text}");

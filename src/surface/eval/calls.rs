@@ -63,8 +63,9 @@ impl Calls<'_> {
                     break;
                 }
                 let message = format!("what `{model}` costs is not known beforehand, so --max-cost cannot hold");
-                return Err(Failure::new(Code::BudgetExceeded, message)
-                    .advise("give the model a price in the configuration, leave it out, or leave --max-cost out"));
+                return Err(Failure::new(Code::BudgetExceeded, message).advise(
+                    "give the model `price` and `tokens` in the configuration, leave it out, or leave --max-cost out",
+                ));
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<Arc<Live>> {
         let path = request.uri().path().to_owned();
         kept(&live, &asker, request).await.unwrap_or_else(|failure| refusal::of(&path, &failure))
     };
-    Router::new().route(PATH, post(keep)).layer(DefaultBodyLimit::disable())
+    Router::new().route("/v1/images", post(keep)).layer(DefaultBodyLimit::disable())
 }
 
 /// Keeps an image, and answers the handle under which its sender can name it.
