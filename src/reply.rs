@@ -94,6 +94,8 @@ pub struct Reply {
     pub latency: Duration,
     pub usage: Option<Usage>,
     pub cost: Option<MicroUsd>,
+    /// What calls that were broken off may have cost beyond that, by estimate.
+    pub unconfirmed: MicroUsd,
     pub finish: Finish,
     pub cached: bool,
     pub warnings: Vec<String>,
@@ -112,6 +114,7 @@ impl Reply {
 
     /// Says what calls may have cost that nobody waited for any more: their vendors may bill them, and nobody knows.
     pub(crate) fn warn_of_cut(&mut self, cut: MicroUsd) {
+        self.unconfirmed = cut;
         if cut > MicroUsd::default() {
             let about = cut.dollars();
             self.warnings.push(format!("calls that were broken off may be billed as well, about ${about} by estimate"));
@@ -178,6 +181,7 @@ pub(crate) fn compose(question: &Question, plan: &Plan, outcome: &Outcome, attem
         latency: Duration::ZERO,
         usage,
         cost,
+        unconfirmed: MicroUsd::default(),
         finish,
         cached,
         warnings: warnings.iter().map(|warning| clean::text(warning)).collect(),

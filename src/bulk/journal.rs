@@ -1,6 +1,7 @@
 //! A file of JSON lines that survives whatever ends its writer: lines are written whole, as they come, by one process
 //! at a time; one that was torn is dropped when the file is opened again.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -29,14 +30,6 @@ pub struct Journal {
     end: u64,
 }
 
-/// What to do with a line of an earlier run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Keep,
-    /// The question is asked again.
-    Drop,
-}
-
 impl Journal {
     /// Begins a file.
     ///
@@ -56,13 +49,18 @@ impl Journal {
         Ok(Self { file: Arc::new(file), path: path.to_owned(), end: 0 })
     }
 
-    /// Opens the file of an earlier run, or begins it when there is none. Each whole line is shown to `judge`, with its
-    /// place in what is kept; lines that are to be dropped, and one that was torn, are gone before this returns.
+    /// Opens the file of an earlier run, or begins it when there is none. Of lines with the same `key` the last one counts:
+    /// it came in the place of the others, which are gone before this returns, as is one that was torn. Each line that
+    /// counts is shown to `see`, with its place.
     ///
     /// # Errors
     /// `INVALID_INPUT` when it cannot be read, is not a file of such lines, or another process writes it; whatever
-    /// `judge` finds wrong.
-    pub fn resume(path: &Path, mut judge: impl FnMut(&Value, Place) -> Result<Fate>) -> Result<Self> {
+    /// `see` finds wrong.
+    pub fn resume(
+        path: &Path,
+        key: impl Fn(&Value) -> Option<String>,
+        mut see: impl FnMut(&Value, Place) -> Result<()>,
+    ) -> Result<Self> {
         // What a link leads to is replaced, not the link.
         let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let wrong = |error: io::Error| Failure::invalid(format!("reading {}: {error}", path.display()));
@@ -80,32 +78,22 @@ impl Journal {
         // Locked before it is in the place of the other, so that there is no moment for a second writer.
         lock(kept.as_file(), path)?;
         let mut writer = BufWriter::new(kept.as_file());
-        let (mut end, mut is_changed, mut line, mut number) = (0, false, Vec::new(), 0);
-        let mut reader = BufReader::new(&old);
-        loop {
-            line.clear();
-            number += 1;
-            let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(wrong)?;
-            if read == 0 {
-                break;
-            }
-            if line.last() != Some(&b'\n') && read as u64 != LONGEST {
+        let mut last: HashMap<String, usize> = HashMap::new();
+        let is_torn = each_line(&old, path, |value, _, number| {
+            last.extend(key(value).map(|key| (key, number)));
+            Ok(())
+        })?;
+        let (mut end, mut is_changed) = (0, is_torn);
+        each_line(&old, path, |value, line, number| {
+            if key(value).and_then(|key| last.get(&key)).is_some_and(|last| *last > number) {
                 is_changed = true;
-                break;
+                return Ok(());
             }
-            let Ok(value) = serde_json::from_slice(&line) else {
-                let message = format!("reading {}: line {number} is not JSON", path.display());
-                return Err(Failure::invalid(message).advise("resume a file that this command has written"));
-            };
-            let place = Place { from: end, bytes: line.len() };
-            match judge(&value, place)? {
-                Fate::Keep => {
-                    writer.write_all(&line).map_err(wrong)?;
-                    end += line.len() as u64;
-                }
-                Fate::Drop => is_changed = true,
-            }
-        }
+            see(value, Place { from: end, bytes: line.len() })?;
+            writer.write_all(line).map_err(wrong)?;
+            end += line.len() as u64;
+            Ok(())
+        })?;
         writer.flush().map_err(wrong)?;
         drop(writer);
         let mut file = old;
@@ -151,6 +139,17 @@ impl Journal {
         reading.await.map_err(io::Error::other).flatten().map_err(|error| self.broken("reading", &error))
     }
 
+    /// Leaves of lines with the same `key` the last one.
+    ///
+    /// # Errors
+    /// As [`Self::resume`].
+    pub async fn tidy(self, key: fn(&Value) -> Option<String>) -> Result<()> {
+        let path = self.path.clone();
+        self.close().await?;
+        let tidying = spawn_blocking(move || Self::resume(&path, key, |_, _| Ok(())).map(drop)).await;
+        tidying.map_err(|error| Failure::new(Code::Internal, format!("putting lines in order: {error}"))).flatten()
+    }
+
     /// Waits until the disk has everything.
     ///
     /// # Errors
@@ -165,6 +164,54 @@ impl Journal {
         Failure::new(Code::Internal, format!("{doing} {}: {error}", self.path.display()))
             .advise("make room, and go on with --resume")
     }
+}
+
+/// Shows each whole line of a file with its bytes and its number; says whether the last one was torn.
+fn each_line(file: &File, path: &Path, mut see: impl FnMut(&Value, &[u8], usize) -> Result<()>) -> Result<bool> {
+    let wrong = |error: io::Error| Failure::invalid(format!("reading {}: {error}", path.display()));
+    let mut reader = BufReader::new(file);
+    reader.seek(SeekFrom::Start(0)).map_err(wrong)?;
+    let (mut line, mut number) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        number += 1;
+        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(wrong)?;
+        if read == 0 {
+            return Ok(false);
+        }
+        if line.last() != Some(&b'\n') && read as u64 != LONGEST {
+            return Ok(true);
+        }
+        let Ok(value) = serde_json::from_slice(&line) else {
+            let message = format!("reading {}: line {number} is not JSON", path.display());
+            return Err(Failure::invalid(message).advise("resume a file that this command has written"));
+        };
+        see(&value, &line, number)?;
+    }
+}
+
+/// The lines of a file that count, without writing it; a file that is not there has none.
+///
+/// # Errors
+/// `INVALID_INPUT` when it cannot be read, or is not a file of such lines.
+pub fn lines(path: &Path, key: impl Fn(&Value) -> Option<String>) -> Result<Vec<Value>> {
+    let wrong = |error: io::Error| Failure::invalid(format!("reading {}: {error}", path.display()));
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(wrong(error)),
+    };
+    let mut last: HashMap<String, usize> = HashMap::new();
+    let mut all = Vec::new();
+    each_line(&file, path, |value, _, _| {
+        if let Some(earlier) = key(value).and_then(|key| last.insert(key, all.len())) {
+            all[earlier] = Value::Null;
+        }
+        all.push(value.clone());
+        Ok(())
+    })?;
+    all.retain(|line| !line.is_null());
+    Ok(all)
 }
 
 /// One process writes a file.
@@ -189,13 +236,17 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
+    fn number(line: &Value) -> Option<String> {
+        line["number"].as_u64().map(|number| number.to_string())
+    }
+
     #[tokio::test]
-    async fn what_was_written_is_kept_and_what_was_torn_is_not() {
+    async fn the_last_line_counts_and_what_was_torn_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.jsonl");
         let mut journal = Journal::create(&path).expect("a journal");
-        for number in 0..3 {
-            journal.add(&json!({"number": number})).await.expect("written");
+        for line in [json!({"number": 0}), json!({"number": 2, "was": "torn"}), json!({"number": 2})] {
+            journal.add(&line).await.expect("written");
         }
         drop(journal);
         let mut torn = OpenOptions::new().append(true).open(&path).expect("the file");
@@ -203,11 +254,11 @@ mod tests {
         drop(torn);
 
         let mut places = Vec::new();
-        let judge = |line: &Value, place| {
+        let mut journal = Journal::resume(&path, number, |_, place| {
             places.push(place);
-            Ok(if line["number"] == 1 { Fate::Drop } else { Fate::Keep })
-        };
-        let mut journal = Journal::resume(&path, judge).expect("the journal");
+            Ok(())
+        })
+        .expect("the journal");
         assert_eq!(all(&path), [json!({"number": 0}), json!({"number": 2})]);
         let place = journal.add(&json!({"number": "new"})).await.expect("written");
         assert_eq!(journal.line(place).await.expect("a line"), json!({"number": "new"}));
@@ -219,13 +270,13 @@ mod tests {
     fn a_file_has_one_writer_and_is_never_begun_anew() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("out.jsonl");
-        let journal = Journal::resume(&path, |_, _| Ok(Fate::Keep)).expect("begun");
-        let second = Journal::resume(&path, |_, _| Ok(Fate::Keep)).expect_err("somebody writes");
+        let journal = Journal::resume(&path, number, |_, _| Ok(())).expect("begun");
+        let second = Journal::resume(&path, number, |_, _| Ok(())).expect_err("somebody writes");
         assert!(second.message.contains("another process"), "{second}");
         drop(journal);
         let again = Journal::create(&path).expect_err("it is there");
         assert!(again.advice.expect("advice").contains("--resume"));
         std::fs::write(&path, "not JSON\n").expect("a file");
-        assert!(Journal::resume(&path, |_, _| Ok(Fate::Keep)).is_err());
+        assert!(Journal::resume(&path, number, |_, _| Ok(())).is_err());
     }
 }

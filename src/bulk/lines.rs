@@ -10,9 +10,11 @@ use vision_providers::price::MicroUsd;
 use super::Job;
 use super::journal::Place;
 use super::twins::Digest;
-use crate::failure::Code;
+use crate::failure::{Code, Result};
 use crate::gateway::{Ask, Asker, Gateway};
 use crate::intake::source::Source;
+use crate::reply::Reply;
+use crate::tasks;
 
 /// Files that are opened at once to see whether they have changed.
 const LOOKED_AT: usize = 16;
@@ -37,8 +39,7 @@ impl Files {
     /// Looks at the files of these questions. What lies at an address is not fetched for that, and what cannot be opened is
     /// left out.
     pub async fn of<'a>(gateway: &Gateway, asker: &Asker, asks: impl IntoIterator<Item = &'a Ask>) -> Self {
-        let is_near = |image: &String| matches!(Source::parse(image), Ok(Source::Path(_) | Source::Data(_)));
-        let near = asks.into_iter().filter(|ask| ask.images.iter().all(is_near));
+        let near = asks.into_iter().filter(|ask| is_near(ask));
         let asks: HashMap<&Arc<[String]>, &Ask> = near.map(|ask| (&ask.images, ask)).collect();
         let looking = iter(asks).map(async |(images, ask)| {
             let look = gateway.look(ask, asker).await.ok()?;
@@ -47,49 +48,91 @@ impl Files {
         Self(looking.buffer_unordered(LOOKED_AT).filter_map(async |seen| seen).collect().await)
     }
 
-    /// Whether the files that a line is about are still what they were, as far as that is known.
+    /// Whether the files that a line is about are still what they were, as far as that can be known: what lies at an
+    /// address is part of the question by its address.
     #[must_use]
     pub fn are_those_of(&self, line: &Value, ask: &Ask) -> bool {
-        line[DIGEST].as_str().zip(self.0.get(&ask.images)).is_none_or(|(then, now)| then == now)
+        match line[DIGEST].as_str() {
+            Some(then) if is_near(ask) => self.0.get(&ask.images).is_some_and(|now| then == now),
+            _ => true,
+        }
     }
+}
+
+/// Whether all pictures of a question can be looked at without asking anybody for them.
+fn is_near(ask: &Ask) -> bool {
+    ask.images.iter().all(|image| is_near_name(image))
+}
+
+fn is_near_name(image: &str) -> bool {
+    matches!(Source::parse(image), Ok(Source::Path(_) | Source::Data(_)))
 }
 
 /// The member of a line that says what earlier calls about its question have cost, whose lines it replaces.
 const EARLIER_COST: &str = "earlier_cost_usd";
+/// The member of a line that says what calls without an answer may have cost beyond its cost.
+const UNCONFIRMED_COST: &str = "unconfirmed_cost_usd";
 
-/// What the calls about the question of this line have cost.
+/// What a question has cost, and what it may have cost beyond that: answers that came to nothing cost money too.
 #[must_use]
-pub fn cost_of(line: &Value) -> MicroUsd {
-    let cost = |name: &str| line[name].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default().0;
-    MicroUsd(cost("cost_usd").saturating_add(cost(EARLIER_COST)))
+pub fn cost_members(outcome: &Result<Reply>) -> Map<String, Value> {
+    let (cost, unconfirmed) = match outcome {
+        Ok(reply) => (reply.cost, reply.unconfirmed),
+        Err(failure) => (failure.spent.map(|spent| spent.cost), MicroUsd::default()),
+    };
+    let unconfirmed = Some(unconfirmed).filter(|cost| cost.0 > 0);
+    let members = [("cost_usd", cost), (UNCONFIRMED_COST, unconfirmed)];
+    members.into_iter().filter_map(|(name, cost)| Some((name.to_owned(), json!(cost?.dollars())))).collect()
 }
 
-/// Lines that are dropped because their questions are asked again: what they have cost and why they came to nothing, by
-/// what the questions are known by.
-#[derive(Debug, Default)]
-pub struct Dropped(HashMap<String, (MicroUsd, Map<String, Value>)>);
+/// What the calls about the question of this line have cost, as far as anybody can tell.
+#[must_use]
+pub fn cost_of(line: &Value) -> MicroUsd {
+    let cost = |name| line[name].as_f64().and_then(MicroUsd::from_dollars).unwrap_or_default().0;
+    let costs = ["cost_usd", UNCONFIRMED_COST, EARLIER_COST].map(cost);
+    MicroUsd(costs.into_iter().fold(0, u64::saturating_add))
+}
 
-impl Dropped {
+/// What an earlier part of a run says of a question that is asked again.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    cost: MicroUsd,
+    /// Its answer is about other pictures.
+    is_stale: bool,
+}
+
+impl Earlier {
+    /// Whether its line says why there is no answer: that stays true while nobody is asked.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        !self.is_stale
+    }
+}
+
+/// Lines whose questions are asked again, by what these are known by. They stay until something comes in their place.
+#[derive(Debug, Default)]
+pub struct Again(HashMap<String, Earlier>);
+
+impl Again {
     pub fn add(&mut self, id: &str, line: &Value) {
-        let changed = || json!({"code": Code::Cancelled.name(), "message": "this is another question now, which nobody was asked"});
-        let error = line.get("error").cloned().unwrap_or_else(changed);
-        let images = line.get(DIGEST).map(|digest| (DIGEST.to_owned(), digest.clone()));
-        let (cost, last) = self.0.entry(id.to_owned()).or_default();
-        *cost = MicroUsd(cost.0.saturating_add(cost_of(line).0));
-        *last = images.into_iter().chain([("error".to_owned(), error)]).collect();
+        self.0.insert(id.to_owned(), Earlier { cost: cost_of(line), is_stale: line.get("error").is_none() });
     }
 
-    /// Gives each question its own: the line that comes in their place says what they have cost, and where nobody is asked,
-    /// why there is no answer.
+    /// Lets the line that comes in their place say what they have cost.
     pub fn given_to(mut self, jobs: &mut [Job]) {
         for job in jobs {
-            let Some((cost, told)) = self.0.remove(&job.id) else { continue };
-            if cost.0 > 0 {
-                job.head.insert(EARLIER_COST.into(), json!(cost.dollars()));
+            job.earlier = self.0.remove(&job.id);
+            if let Some(earlier) = job.earlier.as_ref().filter(|earlier| earlier.cost.0 > 0) {
+                job.head.insert(EARLIER_COST.into(), json!(earlier.cost.dollars()));
             }
-            job.earlier = Some(told);
         }
     }
+}
+
+/// What is said of a question that is another one now, and that nobody was asked.
+pub(super) fn unasked() -> Map<String, Value> {
+    let error = json!({"code": Code::Cancelled.name(), "message": "its pictures are others now, and nobody was asked"});
+    Map::from_iter([("error".to_owned(), error)])
 }
 
 fn hex(digest: &Digest) -> String {
@@ -100,7 +143,9 @@ fn hex(digest: &Digest) -> String {
 pub(super) fn served(line: Value, head: &Map<String, Value>) -> Map<String, Value> {
     let Value::Object(mut line) = line else { return Map::new() };
     let same = line.remove("same_as").or_else(|| line.get("id").cloned());
-    line.retain(|name, _| !head.contains_key(name) && name != DIGEST && name != EARLIER_COST);
+    line.retain(|name, _| {
+        !head.contains_key(name) && ![DIGEST, EARLIER_COST, UNCONFIRMED_COST].contains(&name.as_str())
+    });
     if line.contains_key("cost_usd") {
         line.insert("cost_usd".into(), json!(0.0));
     }
@@ -109,23 +154,31 @@ pub(super) fn served(line: Value, head: &Map<String, Value>) -> Map<String, Valu
 }
 
 /// What makes two questions the same: what is asked, and the bytes that it is asked about.
-pub(super) fn twin_digest(ask: &Ask, images: &Digest) -> Digest {
+pub(super) fn twin_digest(head: &Map<String, Value>, images: &Digest) -> Digest {
+    let question = head.get(QUESTION).and_then(Value::as_str).unwrap_or_default();
     let mut hasher = blake3::Hasher::new();
-    hasher.update(images).update(question_digest(ask).as_bytes());
+    hasher.update(images).update(question.as_bytes());
     *hasher.finalize().as_bytes()
 }
 
-/// What a question asks, whatever it asks it about: the same for the same question in every process.
+/// What a question asks: the same for the same question in every process, whatever its files are called. Tasks count by
+/// their words, and addresses by what they are, for what lies there is nobody's to look at twice.
 #[must_use]
-pub fn question_digest(ask: &Ask) -> String {
-    let Ask { prompt, task, schema, model, fallback, boxes, detail, region, system, sampling, .. } = ask;
+pub fn question_digest(gateway: &Gateway, ask: &Ask) -> String {
+    let Ask { images, prompt, task, schema, model, fallback, boxes, detail, region, system, sampling, .. } = ask;
+    let far: Vec<&String> = images.iter().filter(|image| !is_near_name(image)).collect();
+    let asked = tasks::question(task.as_deref(), prompt.as_deref(), schema.clone(), &gateway.presets).ok();
     let said = json!({
         "prompt": prompt, "task": task, "schema": schema, "model": model, "system": system, "boxes": boxes,
         "fallback": format!("{fallback:?}"), "detail": format!("{detail:?}"), "region": format!("{region:?}"),
-        "sampling": format!("{sampling:?}"),
+        "sampling": format!("{sampling:?}"), "far": far, "words": asked.as_ref().map(|asked| &asked.prompt),
+        "form": asked.as_ref().map(|asked| format!("{:?}", asked.output)),
     });
     blake3::hash(said.to_string().as_bytes()).to_hex()[..32].to_owned()
 }
+
+/// The member of a line that says what was asked, as a digest.
+pub const QUESTION: &str = "question";
 
 /// An answer of an earlier part of a run, for questions that are the same.
 #[derive(Debug, Clone, Copy)]
@@ -135,10 +188,11 @@ pub struct Known {
 }
 
 impl Known {
-    /// The answer in this line, which was written for this question.
+    /// The answer in this line, where it is one.
     #[must_use]
-    pub fn of(line: &Value, place: Place, ask: &Ask) -> Option<Self> {
+    pub fn of(line: &Value, place: Place) -> Option<Self> {
         let images = blake3::Hash::from_hex(line[DIGEST].as_str()?).ok()?;
-        Some(Self { digest: twin_digest(ask, images.as_bytes()), place })
+        let head = line.as_object().filter(|line| !line.contains_key("error") && line.contains_key(QUESTION))?;
+        Some(Self { digest: twin_digest(head, images.as_bytes()), place })
     }
 }

@@ -7,6 +7,7 @@ mod patience;
 mod purse;
 mod twins;
 
+use std::collections::HashMap;
 use std::pin::pin;
 
 use futures_util::stream::{StreamExt as _, iter};
@@ -16,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use self::journal::{Journal, Place};
-pub use self::lines::{Dropped, Files, Known, cost_of, question_digest};
-use self::lines::{line, served, twin_digest};
+pub use self::lines::{Again, Earlier, Files, Known, QUESTION, cost_members, cost_of, question_digest};
+use self::lines::{line, served, twin_digest, unasked};
 use self::patience::{is_hopeless, patiently};
 use self::purse::Purse;
 use self::twins::{Digest, Found, Twins};
@@ -38,8 +39,8 @@ pub struct Job {
     pub ask: Ask,
     /// What its line begins with: who asks for it knows it by that.
     pub head: Map<String, Value>,
-    /// Why an earlier part of the run has no answer to it, where it was asked then.
-    pub earlier: Option<Map<String, Value>>,
+    /// What an earlier part of the run says of it, where it was asked then.
+    pub earlier: Option<Earlier>,
 }
 
 /// How a run is to go.
@@ -77,6 +78,10 @@ pub struct Tally {
     pub same: usize,
     /// Questions that nobody was asked.
     pub left: usize,
+    /// Of those, the ones that failed in an earlier part of the run, as their lines still say.
+    pub left_failed: usize,
+    /// Answers whose cost nobody knows.
+    pub unknown_costs: usize,
     pub spent: MicroUsd,
     /// Why nobody is asked any more.
     pub stopped: Option<Stopped>,
@@ -136,7 +141,8 @@ enum End {
         place: Place,
         digest: Digest,
     },
-    Left(Stopped),
+    /// Nobody was asked: because the run ends, or because its model was given up.
+    Left(Option<Stopped>),
 }
 
 impl Run<'_> {
@@ -156,10 +162,11 @@ impl Run<'_> {
             purse: Purse::new(self.terms.most, self.terms.spent),
             twins: self.terms.twins.then(|| Twins::of(known)),
             turns: Semaphore::new(self.terms.at_once.max(1)),
+            hopes: jobs.iter().map(|job| (job.ask.model.as_deref(), self.stop.child_token())).collect(),
             stop: self.stop.child_token(),
         };
         let mut tally = Tally { spent: self.terms.spent, ..Tally::default() };
-        let mut hopeless = 0;
+        let mut hopeless: HashMap<Option<&str>, usize> = HashMap::new();
         let asking = iter(jobs).map(async |job| (job, going.end(job).await));
         let mut ends = pin!(asking.buffer_unordered(WAITING * self.terms.at_once.max(1)));
         while let Some((job, end)) = ends.next().await {
@@ -170,9 +177,14 @@ impl Run<'_> {
                         let _ = waiting.send(Some(place));
                     }
                     tally.count(outcome.as_ref().as_ref().err().map(|it| (it.code.name(), it.message.as_str())));
-                    hopeless = if outcome.as_ref().as_ref().is_err_and(is_hopeless) { hopeless + 1 } else { 0 };
-                    if let (HOPELESS, Err(failure)) = (hopeless, *outcome) {
-                        going.end_with(&mut tally, Stopped::Hopeless(failure));
+                    tally.unknown_costs +=
+                        usize::from(outcome.as_ref().as_ref().is_ok_and(|reply| reply.cost.is_none()));
+                    let model = job.ask.model.as_deref();
+                    let in_a_row = hopeless.entry(model).or_default();
+                    *in_a_row = if outcome.as_ref().as_ref().is_err_and(is_hopeless) { *in_a_row + 1 } else { 0 };
+                    if let (HOPELESS, Err(failure)) = (*in_a_row, *outcome) {
+                        tally.stopped.get_or_insert(Stopped::Hopeless(failure));
+                        going.give_up(model);
                     }
                 }
                 End::Same { place, digest } => {
@@ -184,11 +196,15 @@ impl Run<'_> {
                     journal.add(&line(job, served, Some(digest))).await?;
                 }
                 End::Left(why) => {
-                    if let Some(told) = &job.earlier {
-                        journal.add(&line(job, told.clone(), None)).await?;
-                    }
                     tally.left += 1;
-                    going.end_with(&mut tally, why);
+                    match &job.earlier {
+                        Some(earlier) if earlier.is_failure() => tally.left_failed += 1,
+                        Some(_) => drop(journal.add(&line(job, unasked(), None)).await?),
+                        None => {}
+                    }
+                    if let Some(why) = why {
+                        going.end_with(&mut tally, why);
+                    }
                 }
             }
             tally.spent = going.purse.spent();
@@ -205,6 +221,8 @@ struct Going<'a> {
     twins: Option<Twins>,
     /// Who has one opens pictures and asks.
     turns: Semaphore,
+    /// By model; ended when it was given up.
+    hopes: HashMap<Option<&'a str>, CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -215,47 +233,57 @@ impl Going<'_> {
         self.stop.cancel();
     }
 
+    /// Asks this model nothing any more; others go on.
+    fn give_up(&self, model: Option<&str>) {
+        if let Some(hope) = self.hopes.get(&model) {
+            hope.cancel();
+        }
+    }
+
+    fn is_given_up(&self, job: &Job) -> bool {
+        self.hopes.get(&job.ask.model.as_deref()).is_some_and(CancellationToken::is_cancelled)
+    }
+
     async fn end(&self, job: &Job) -> End {
         let turn = self.turns.acquire().await;
         if self.stop.is_cancelled() {
-            return End::Left(Stopped::Told);
+            return End::Left(Some(Stopped::Told));
+        }
+        if self.is_given_up(job) {
+            return End::Left(None);
         }
         let look = match self.run.gateway.look(&job.ask, self.run.asker).await {
             Ok(look) => look,
             Err(failure) => return End::Asked { outcome: Box::new(Err(failure)), digest: None, waiting: None },
         };
         let digest = look.digest();
-        let waiting = match self.twins.as_ref().map(|twins| twins.find(twin_digest(&job.ask, &digest))) {
+        let waiting = match self.twins.as_ref().map(|twins| twins.find(twin_digest(&job.head, &digest))) {
             Some(Found::Asked(asked)) => {
                 // Somebody else may have use of the turn, and of the memory.
                 drop((look, turn));
                 let place = twins::written(asked).await;
-                return place.map_or(End::Left(Stopped::Told), |place| End::Same { place, digest });
+                return place.map_or(End::Left(None), |place| End::Same { place, digest });
             }
             Some(Found::Nothing(waiting)) => Some(waiting),
             None => None,
         };
-        match self.paid(&look).await {
+        match self.paid(job, &look).await {
             Ok(outcome) => End::Asked { outcome: Box::new(outcome), digest: Some(digest), waiting },
-            Err(why) => End::Left(why),
+            Err(why) => End::Left(Some(why)),
         }
     }
 
     /// Asks within the money that there is; `Err` when there is not enough.
-    async fn paid(&self, look: &Look<'_>) -> Result<Result<Reply>, Stopped> {
+    async fn paid(&self, job: &Job, look: &Look<'_>) -> Result<Result<Reply>, Stopped> {
         let most = if self.purse.is_limited() { look.costs().map(|costs| costs.most) } else { Some(MicroUsd(0)) };
         let Some(most) = most else { return Ok(Err(unknown_cost())) };
         let Some(reserved) = self.purse.reserve(most).await else { return Err(Stopped::Cost) };
         if self.stop.is_cancelled() {
             return Err(Stopped::Told);
         }
-        let outcome = patiently(look, &self.stop).await;
-        // Answers that came to nothing cost money too.
-        let cost = match &outcome {
-            Ok(reply) => reply.cost,
-            Err(failure) => failure.spent.map(|spent| spent.cost),
-        };
-        reserved.spend(cost.unwrap_or_default());
+        let hope = self.hopes.get(&job.ask.model.as_deref()).unwrap_or(&self.stop);
+        let outcome = patiently(look, &self.stop, hope).await;
+        reserved.spend(cost_of(&Value::Object(cost_members(&outcome))));
         Ok(outcome)
     }
 }

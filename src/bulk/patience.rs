@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Code, Failure, Result};
@@ -12,23 +12,30 @@ use crate::reply::Reply;
 /// Waits before a question is asked again that nobody had the time for; longer when a backend says so.
 const WAITS: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(40)];
-/// Longer nobody waits, whatever a backend says.
+/// Longer nobody waits in all, whatever a backend says.
 const LONGEST: Duration = Duration::from_mins(2);
 /// A backend that rests because it failed rests for 20 s at most; what rests longer has a wrong key, or no credit.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// Asks, and again when nobody had the time and nothing was paid.
-pub(super) async fn patiently(look: &Look<'_>, stop: &CancellationToken) -> Result<Reply> {
+/// Asks, and again when nobody had the time and nothing was paid; until the run ends, or nobody hopes for this model any
+/// more.
+pub(super) async fn patiently(look: &Look<'_>, stop: &CancellationToken, hope: &CancellationToken) -> Result<Reply> {
+    let began = Instant::now();
     let mut outcome = look.ask().await;
     for wait in WAITS {
         let Err(failure) = &outcome else { break };
         let wait = failure.retry_after.unwrap_or(wait).max(wait);
+        // Asking takes its time, too, when a backend holds everybody back.
+        if began.elapsed() + wait > LONGEST {
+            break;
+        }
         // Money was set aside for asking once.
         if !failure.retryable || !is_busy(failure) || wait > longest(failure) || failure.spent.is_some() {
             break;
         }
         tokio::select! {
             () = stop.cancelled() => break,
+            () = hope.cancelled() => break,
             () = sleep(wait) => outcome = look.ask().await,
         }
     }

@@ -9,10 +9,10 @@ use vision_providers::price::MicroUsd;
 
 use super::Protocol;
 use super::dataset::{Dataset, Item};
-use super::record::{Outcome, Record};
-use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Dropped, Files, Job, cost_of, question_digest};
-use crate::failure::{Code, Result};
+use super::record::Record;
+use crate::bulk::journal::Journal;
+use crate::bulk::{Again, Files, Job, QUESTION, cost_of};
+use crate::failure::Result;
 use crate::gateway::Ask;
 use crate::router::plan::Fallback;
 
@@ -21,16 +21,20 @@ use crate::router::plan::Fallback;
 pub struct Prepared {
     pub jobs: Vec<Job>,
     pub journal: Journal,
-    /// Questions that were answered before, and what that has cost.
+    /// Questions that were answered before.
     pub answered: usize,
+    /// What all calls of the file have cost, whatever they were about.
     pub spent: MicroUsd,
-    /// Of those, the ones that were asked something else then, and are asked again.
+    /// Questions whose pictures are others now, so that they are asked again.
     pub changed: usize,
+    /// Calls of the file that asked something else, or another model under this name. They stay, and count for nothing.
+    pub others: usize,
 }
 
 /// Every call of a run, in the order in which they are made: the questions shuffled, and each begins with another model.
+/// `digest` says what a question is, whoever is asked and wherever.
 #[must_use]
-pub fn jobs(dataset: &Dataset, protocol: &Protocol) -> Vec<Job> {
+pub fn jobs(dataset: &Dataset, protocol: &Protocol, digest: &dyn Fn(&Ask) -> String) -> Vec<Job> {
     let mut order: Vec<&Item> = dataset.items.iter().collect();
     fastrand::Rng::with_seed(protocol.seed).shuffle(&mut order);
     let models = &protocol.models;
@@ -39,13 +43,13 @@ pub fn jobs(dataset: &Dataset, protocol: &Protocol) -> Vec<Job> {
         for (place, item) in order.iter().enumerate() {
             let first = (place + repeat as usize) % models.len().max(1);
             let round = models.iter().cycle().skip(first).take(models.len());
-            jobs.extend(round.map(|model| job(item, model, repeat, protocol)));
+            jobs.extend(round.map(|model| job(item, model, repeat, protocol, digest)));
         }
     }
     jobs
 }
 
-fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol) -> Job {
+fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol, digest: &dyn Fn(&Ask) -> String) -> Job {
     let mut ask = Ask {
         model: Some(model.to_owned()),
         fallback: Fallback::Never,
@@ -58,7 +62,7 @@ fn job(item: &Item, model: &str, repeat: u32, protocol: &Protocol) -> Job {
         ("item", json!(item.id)),
         ("model_asked", json!(model)),
         ("repeat", json!(repeat)),
-        ("question", json!(question_digest(&ask))),
+        (QUESTION, json!(digest(&ask))),
     ];
     let head: Map<String, Value> = head.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Job { id: key(&item.id, model, repeat), ask, head, earlier: None }
@@ -69,54 +73,67 @@ fn key(item: &str, model: &str, repeat: u32) -> String {
     format!("{repeat} {model} {item}")
 }
 
+/// What the call of a record is known by, among those of a run.
+#[must_use]
+pub fn record_key(record: &Record) -> String {
+    key(&record.item, &record.model, record.repeat)
+}
+
+/// What a line of the file is known by: a call about another question is another call.
+#[must_use]
+pub fn line_key(line: &Value) -> Option<String> {
+    let repeat = line["repeat"].as_u64()?;
+    let [item, model] = ["item", "model_asked"].map(|name| line[name].as_str());
+    Some(format!("{} {repeat} {} {}", line[QUESTION].as_str().unwrap_or_default(), model?, item?))
+}
+
 /// The calls of these that are part of the run: those of an earlier one that asked something else, or oftener, are not, nor
 /// those that are yet to be made.
 #[must_use]
 pub fn of_the_run(records: Vec<Record>, jobs: &[Job]) -> Vec<Record> {
     let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
-    let is_left =
-        |record: &Record| matches!(&record.outcome, Outcome::Failed { code, .. } if code == Code::Cancelled.name());
     let is_part = |record: &Record| {
         let job = wanted.get(key(&record.item, &record.model, record.repeat).as_str());
-        !is_left(record) && job.is_some_and(|job| job.head["question"].as_str() == record.question.as_deref())
+        !record.is_left() && job.is_some_and(|job| job.head[QUESTION].as_str() == record.question.as_deref())
     };
     records.into_iter().filter(is_part).collect()
 }
 
 /// Begins a run, or goes on with an earlier one, when told what the files of its questions are now: what has an answer is
-/// not asked again, what failed is, and what is not as it was.
+/// not asked again, what failed is, and what is about other pictures now.
 ///
 /// # Errors
 /// `INVALID_INPUT` when the file is there and not to be gone on with, cannot be read, or is being written by another.
 pub fn prepare(results: &Path, jobs: Vec<Job>, earlier: Option<&Files>) -> Result<Prepared> {
     let Some(now) = earlier else {
         let journal = Journal::create(results)?;
-        return Ok(Prepared { jobs, journal, answered: 0, spent: MicroUsd::default(), changed: 0 });
+        let spent = MicroUsd::default();
+        return Ok(Prepared { jobs, journal, answered: 0, spent, changed: 0, others: 0 });
     };
     let wanted: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
-    let (mut answered, mut spent, mut changed) = (HashSet::new(), 0, 0);
-    let mut dropped = Dropped::default();
-    let journal = Journal::resume(results, |line, _| {
-        let Some(record) = Record::read(line) else { return Ok(Fate::Drop) };
-        let id = key(&record.item, &record.model, record.repeat);
-        // Calls of models that are left out this time were paid for, and may be wanted again.
-        let Some(job) = wanted.get(id.as_str()) else { return Ok(Fate::Keep) };
+    let (mut answered, mut again, mut spent) = (HashSet::new(), Again::default(), 0);
+    let (mut changed, mut others) = (0, 0);
+    let journal = Journal::resume(results, line_key, |line, _| {
         spent += cost_of(line).0;
-        if line["question"] != job.head["question"] || !now.are_those_of(line, &job.ask) {
+        let Some(record) = Record::read(line) else { return Ok(()) };
+        let id = key(&record.item, &record.model, record.repeat);
+        let Some(job) = wanted.get(id.as_str()) else { return Ok(()) };
+        if line[QUESTION] != job.head[QUESTION] {
+            others += 1;
+        } else if record.said().is_none() {
+            again.add(&id, line);
+        } else if now.are_those_of(line, &job.ask) {
+            answered.insert(id);
+        } else {
             changed += 1;
-            dropped.add(&id, line);
-            return Ok(Fate::Drop);
+            again.add(&id, line);
         }
-        if record.said().is_some() && answered.insert(id.clone()) {
-            return Ok(Fate::Keep);
-        }
-        dropped.add(&id, line);
-        Ok(Fate::Drop)
+        Ok(())
     })?;
     let count = answered.len();
     let mut jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
-    dropped.given_to(&mut jobs);
-    Ok(Prepared { jobs, journal, answered: count, spent: MicroUsd(spent), changed })
+    again.given_to(&mut jobs);
+    Ok(Prepared { jobs, journal, answered: count, spent: MicroUsd(spent), changed, others })
 }
 
 #[cfg(test)]
@@ -150,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_model_gets_every_question_and_each_begins_as_often() {
-        let jobs = jobs(&set(), &protocol(&["a", "b", "c"]));
+        let jobs = jobs(&set(), &protocol(&["a", "b", "c"]), &|_| "q".to_owned());
         let ids: HashSet<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
         assert_eq!((jobs.len(), ids.len()), (36, 36));
         let firsts = jobs.chunks(3).map(|round| round[0].ask.model.clone().expect("a model"));
@@ -166,7 +183,7 @@ mod tests {
     async fn what_is_answered_is_not_asked_again_and_what_failed_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("results.jsonl");
-        let all = jobs(&set(), &protocol(&["a", "b"]));
+        let all = jobs(&set(), &protocol(&["a", "b"]), &|_| "q".to_owned());
         let mut begun = prepare(&path, all.clone(), None).expect("a run");
         assert_eq!(begun.jobs.len(), 24);
         for (place, job) in all.iter().take(3).enumerate() {
@@ -185,7 +202,7 @@ mod tests {
         drop(begun);
         assert!(prepare(&path, all.clone(), None).is_err(), "it is there");
         let again = prepare(&path, all, Some(&Files::default())).expect("a run");
-        assert_eq!((again.jobs.len(), again.answered, again.changed), (23, 1, 1));
+        assert_eq!((again.jobs.len(), again.answered, again.changed, again.others), (23, 0, 1, 1));
         assert_eq!(again.spent, MicroUsd(1_500_000), "what came to nothing was paid for, too");
     }
 }

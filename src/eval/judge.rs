@@ -12,8 +12,8 @@ use vision_providers::request::Sampling;
 use super::dataset::Item;
 use super::measured::Verdict;
 use super::record::Record;
-use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Dropped, Job, cost_of};
+use crate::bulk::journal::{self, Journal};
+use crate::bulk::{Again, Job, cost_members, cost_of};
 use crate::failure::Result;
 use crate::gateway::Ask;
 use crate::reply::Content;
@@ -72,15 +72,15 @@ pub fn prepare<'a>(
     model: &str,
     prompt: &str,
 ) -> Result<Court> {
-    let (mut known, mut dropped) = (HashSet::new(), Dropped::default());
-    let journal = Journal::resume(file, |line, _| {
+    let (mut known, mut again) = (HashSet::new(), Again::default());
+    let journal = Journal::resume(file, line_key, |line, _| {
         let id = line["id"].as_str().unwrap_or_default();
         if line["correct"].is_boolean() {
             known.insert(id.to_owned());
-            return Ok(Fate::Keep);
+        } else {
+            again.add(id, line);
         }
-        dropped.add(id, line);
-        Ok(Fate::Drop)
+        Ok(())
     })?;
     let mut jobs: Vec<Job> = Vec::new();
     for (item, record) in answers {
@@ -102,43 +102,43 @@ pub fn prepare<'a>(
         let head = Map::from_iter([("id".to_owned(), json!(id)), ("item".to_owned(), json!(item.id))]);
         jobs.push(Job { id, ask, head, earlier: None });
     }
-    dropped.given_to(&mut jobs);
+    again.given_to(&mut jobs);
     Ok(Court { jobs, journal })
 }
 
-/// What the verdicts of a file have cost.
+/// What a verdict is known by.
+#[must_use]
+pub fn line_key(line: &Value) -> Option<String> {
+    line["id"].as_str().map(str::to_owned)
+}
+
+/// What all calls to judges have cost that a file tells of.
 ///
 /// # Errors
 /// `INVALID_INPUT` when it cannot be read.
 pub fn spent(file: &Path) -> Result<MicroUsd> {
-    let mut spent = 0;
-    if file.exists() {
-        Journal::resume(file, |line, _| {
-            spent += cost_of(line).0;
-            Ok(Fate::Keep)
-        })?;
-    }
-    Ok(MicroUsd(spent))
+    let costs = journal::lines(file, line_key)?.iter().map(|line| cost_of(line).0).sum();
+    Ok(MicroUsd(costs))
 }
 
 /// How a line tells a verdict.
 #[must_use]
 pub fn told(outcome: &Result<crate::reply::Reply>) -> Map<String, Value> {
-    let (mut line, cost) = match outcome {
+    let mut line = match outcome {
         Ok(reply) => {
             let mut line = match &reply.content {
                 Content::Data(Value::Object(verdict)) => verdict.clone(),
                 _ => Map::new(),
             };
             line.insert("judge".into(), json!(format!("{}/{}", reply.provider, reply.model)));
-            (line, reply.cost)
+            line
         }
         Err(failure) => {
             let error = json!({"code": failure.code.name(), "message": failure.message});
-            (Map::from_iter([("error".to_owned(), error)]), failure.spent.map(|spent| spent.cost))
+            Map::from_iter([("error".to_owned(), error)])
         }
     };
-    line.extend(cost.map(|cost| ("cost_usd".to_owned(), json!(cost.dollars()))));
+    line.extend(cost_members(outcome));
     line
 }
 
@@ -149,16 +149,12 @@ impl Verdicts {
     /// `INVALID_INPUT` when it cannot be read.
     pub fn read(file: &Path) -> Result<Self> {
         let mut verdicts = HashMap::new();
-        if !file.exists() {
-            return Ok(Self::default());
-        }
-        Journal::resume(file, |line, _| {
+        for line in journal::lines(file, line_key)? {
             if let (Some(id), Some(is_right)) = (line["id"].as_str(), line["correct"].as_bool()) {
                 let reason = crate::clean::text(line["reason"].as_str().unwrap_or_default());
                 verdicts.insert(id.to_owned(), Verdict { is_right, reason });
             }
-            Ok(Fate::Keep)
-        })?;
+        }
         Ok(Self(verdicts))
     }
 

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use crate::failure::Code;
+
 /// One call of one model about one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -86,6 +88,12 @@ impl Record {
             warnings: listed(&line["warnings"]).iter().filter_map(|it| it.as_str().map(str::to_owned)).collect(),
             sent: listed(&line["images"]).iter().map(|image| shape(&image["sent"])).collect(),
         })
+    }
+
+    /// Whether this says no more than that the call is yet to be made.
+    #[must_use]
+    pub fn is_left(&self) -> bool {
+        matches!(&self.outcome, Outcome::Failed { code, .. } if code == Code::Cancelled.name())
     }
 
     /// What was said, where something was.

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::asking::line_key;
 use super::measured::{Asked, Measured};
 use super::record::Record;
+use crate::bulk::{QUESTION, journal};
 use crate::failure::{Code, Failure, Result};
 
 /// Keeps a folder for one process, from the first call to the last line.
@@ -28,16 +30,15 @@ pub fn lock(folder: &Path) -> Result<File> {
     }
 }
 
-/// The calls of a run; a last line that was torn is none.
+/// The calls that a file tells of, each once; a last line that was torn is none.
 ///
 /// # Errors
-/// `INVALID_INPUT` when it cannot be read.
+/// `INVALID_INPUT` when it is not there, or cannot be read.
 pub fn records(results: &Path) -> Result<Vec<Record>> {
-    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", results.display()));
-    let text = std::fs::read_to_string(results).map_err(|error| wrong(error.to_string()))?;
-    let whole = text.rfind('\n').map_or("", |end| text.get(..end).unwrap_or_default());
-    let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).map_err(|error| wrong(error.to_string())));
-    lines.filter_map(|line| line.map(|line| Record::read(&line)).transpose()).collect()
+    if !results.exists() {
+        return Err(Failure::invalid(format!("reading {}: there is no such file", results.display())));
+    }
+    Ok(journal::lines(results, line_key)?.iter().filter_map(Record::read).collect())
 }
 
 /// Adds to every line what its answer is worth, and puts lines in the order of the set.
@@ -50,12 +51,18 @@ pub fn rewrite(results: &Path, asked: &[Asked<'_>]) -> Result<()> {
     let calls = asked.iter().flat_map(|asked| asked.calls.iter().flatten());
     let calls: HashMap<_, (usize, &Measured)> = calls
         .enumerate()
-        .map(|(place, call)| ((&*call.record.item, &*call.record.model, u64::from(call.record.repeat)), (place, call)))
+        .map(|(place, call)| {
+            let record = &call.record;
+            let question = record.question.as_deref().unwrap_or_default();
+            ((question, &*record.item, &*record.model, u64::from(record.repeat)), (place, call))
+        })
         .collect();
     let mut lines: Vec<(usize, Value)> = Vec::new();
     for line in text.lines() {
         let Ok(mut line) = serde_json::from_str::<Value>(line) else { continue };
-        let known = || Some((line["item"].as_str()?, line["model_asked"].as_str()?, line["repeat"].as_u64()?));
+        let question = line[QUESTION].as_str().unwrap_or_default();
+        let known =
+            || Some((question, line["item"].as_str()?, line["model_asked"].as_str()?, line["repeat"].as_u64()?));
         let found = known().and_then(|known| calls.get(&known)).copied();
         if let (Some(members), Some((_, call))) = (line.as_object_mut(), found) {
             members.extend(call.members());

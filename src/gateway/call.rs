@@ -171,8 +171,13 @@ impl Call<'_> {
         self.lost.0 += lost.0;
         self.gateway.metrics.cost(candidate.provider.id(), lost);
         let cut = cut_off(error.tries());
-        // Whoever waits for an answer may give up before the account of its tries is there.
-        self.count_cut(candidate, if error.kind() == ErrorKind::TimedOut { cut.max(1) } else { cut });
+        // Whoever waits for an answer may give up before the account of its tries is there; and what is no answer of the
+        // dialect was one to somebody.
+        let is_one = match error.kind() {
+            ErrorKind::TimedOut => true,
+            kind => (kind == ErrorKind::Garbled || error.is_maybe_billed()) && error.spent().is_empty(),
+        };
+        self.count_cut(candidate, if is_one { cut.max(1) } else { cut });
     }
 
     /// Adds what so many calls of a candidate are likely to cost that were cut off.

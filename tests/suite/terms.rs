@@ -286,3 +286,101 @@ async fn one_model_is_not_compared_with_itself() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_was_answered_outlives_other_settings_other_names_and_missing_files() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "[aliases]\nfast = \"a/one\"\n").await;
+        let picture = stage.path("a.png");
+        std::fs::copy(example("qr.png"), &picture).expect("a copy");
+        let item = |number| json!({"image": "a.png", "prompt": format!("Number {number}?"), "expected": "1"});
+        stage.write("set.jsonl", (0..4).map(item));
+        let args = ["eval", "set.jsonl", "--models", "fast", "--out", "run", "--resume", "-q"];
+        let other = [&args[..], &["--temperature", "0.5", "--max-cost", "0.0001"]].concat();
+        for (args, code, calls) in [(&args[..], 0, 4), (&other[..], 1, 4), (&args[..], 0, 4)] {
+            let (found, _, err) = stage.run(args).await;
+            assert_eq!((found, stage.upstream.calls()), (Some(code), calls), "{args:?}: {err}");
+        }
+        // Under the same name, another model has not been asked yet.
+        let config = std::fs::read_to_string(stage.path("config.toml")).expect("a configuration");
+        std::fs::write(stage.path("config.toml"), config.replace("a/one", "a/two")).expect("written");
+        let (code, _, err) = stage.run(&args).await;
+        assert_eq!((code, stage.upstream.calls()), (Some(0), 8), "{err}");
+        let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
+        assert!(report.contains("a/two") && lines(&stage.path("run/results.jsonl")).len() == 8);
+        std::fs::remove_file(&picture).expect("removed");
+        let (code, _, err) = stage.run(&args).await;
+        assert_eq!((code, stage.upstream.calls()), (Some(1), 8), "what is not there cannot be asked about: {err}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn equal_questions_are_known_by_whatever_name_they_had() {
+    locally(async {
+        let stage = Stage::new(answers_by_number(), "[cache]\ncapacity = \"0B\"\n").await;
+        let question = |id: &str| json!({"id": id, "image": example("qr.png"), "prompt": "Number 1?"});
+        stage.write("one.jsonl", [question("old")]);
+        stage.write("two.jsonl", [question("new")]);
+        for inputs in ["one.jsonl", "two.jsonl"] {
+            let (code, _, err) = stage.run(&["batch", inputs, "--out", "out.jsonl", "--resume", "-q"]).await;
+            assert_eq!((code, stage.upstream.calls()), (Some(0), 1), "{err}");
+        }
+        assert_eq!(lines(&stage.path("out.jsonl"))[1]["same_as"], "old");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_that_were_cut_off_or_made_no_sense_count_for_the_limit() {
+    locally(async {
+        let cut = Play::decide(|_, call| match call % 2 {
+            0 => Play::json(504, &json!({"error": {"message": "upstream request timeout"}})),
+            _ => Play::json(200, &completion("9")),
+        });
+        let senseless = Play::json(200, &json!("no answer of the dialect"));
+        for play in [cut, senseless] {
+            let stage = Stage::new(play, "").await;
+            let question = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?")});
+            stage.write("questions.jsonl", (0..40).map(question));
+            let args = ["batch", "questions.jsonl", "--out", "out.jsonl", "--max-tokens", "500", "--jobs", "1"];
+            let limited = [&args[..], &["--max-cost", "0.008", "--json"]].concat();
+            let mut calls = 0;
+            for more in [&[][..], &["--resume"]] {
+                let (code, out, err) = stage.run(&[&limited[..], more].concat()).await;
+                let summary: Value = serde_json::from_str(&out).expect(&err);
+                assert_eq!((code, &summary["stopped"]), (Some(1), &json!("max_cost")), "{summary}");
+                let cost = summary["cost_usd"].as_f64().expect("a cost");
+                assert!(cost > 0.003 && cost <= 0.008, "{summary}");
+                assert!(calls == 0 || stage.upstream.calls() <= calls + 2, "the second run knows of the first");
+                calls = stage.upstream.calls();
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_hopes_for_is_left_and_the_others_go_on() {
+    locally(async {
+        let stage = Stage::new(
+            Play::decide(|received, _| match received.body["model"].as_str() {
+                Some("bad") => Play::json(401, &json!({"error": {"message": "wrong key for this model"}})),
+                _ => Play::json(200, &completion("9")),
+            }),
+            "",
+        )
+        .await;
+        let item = |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?"), "expected": "9"});
+        stage.write("set.jsonl", (0..60).map(item));
+        let args = ["eval", "set.jsonl", "--models", "a/good,a/bad", "--out", "run", "--jobs", "4", "--json"];
+        let (code, out, err) = stage.run(&args).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!((code, &summary["stopped"]), (Some(1), &json!("hopeless")), "{summary}");
+        let lines = lines(&stage.path("run/results.jsonl"));
+        let of = |model: &str| lines.iter().filter(|line| line["model_asked"] == model).count();
+        assert_eq!(of("a/good"), 60);
+        assert!((10..20).contains(&of("a/bad")), "{}", of("a/bad"));
+    })
+    .await;
+}

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use walkdir::WalkDir;
 
-use crate::bulk::{self, Job};
+use crate::bulk::Job;
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::source::Source;
@@ -92,7 +92,6 @@ impl Collected {
             [image] => head.insert("image".into(), json!(image)),
             images => head.insert("images".into(), json!(images)),
         };
-        head.insert("question".into(), json!(bulk::question_digest(&ask)));
         self.jobs.push(Job { id, ask, head, earlier: None });
         Ok(())
     }

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
-use crate::bulk::journal::{Fate, Journal};
-use crate::bulk::{Dropped, Files, Job, Known, Reason, Run, Tally, Terms, cost_of};
+use crate::bulk::journal::Journal;
+use crate::bulk::{
+    Again, Files, Job, Known, QUESTION, Reason, Run, Tally, Terms, cost_members, cost_of, question_digest,
+};
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
@@ -108,15 +110,18 @@ async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
     let (at_once, most) = (usize::from(args.jobs), args.max_cost);
     let broken = |_| Failure::new(Code::Internal, "reading the inputs met a fault of the program");
     let found = spawn_blocking(move || inputs::jobs(&inputs, &base)).await.map_err(broken).flatten()?;
-    let (jobs, left_out) = (found.jobs, found.left_out);
+    let (mut jobs, left_out) = (found.jobs, found.left_out);
+    for job in &mut jobs {
+        job.head.insert(QUESTION.into(), json!(question_digest(gateway, &job.ask)));
+    }
     let asks = jobs.iter().map(|job| &job.ask).filter(|_| resume && out.exists());
     let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
     let preparing = spawn_blocking(move || {
         let earlier = if resume { Earlier::read(&out, &jobs, &now)? } else { Earlier::none(&out)? };
-        let Earlier { journal, known, spent, answered, dropped } = earlier;
+        let Earlier { journal, known, spent, answered, again } = earlier;
         let all = jobs.len();
         let mut jobs: Vec<Job> = jobs.into_iter().filter(|job| !answered.contains(&job.id)).collect();
-        dropped.given_to(&mut jobs);
+        again.given_to(&mut jobs);
         let terms = Terms { at_once, most, spent, twins: true };
         Ok(Prepared { skipped: all - jobs.len(), jobs, left_out, known, journal, terms, out })
     });
@@ -129,44 +134,51 @@ struct Earlier {
     known: Vec<Known>,
     spent: MicroUsd,
     answered: HashSet<String>,
-    dropped: Dropped,
+    again: Again,
 }
 
 impl Earlier {
     fn none(out: &Path) -> Result<Self> {
         let journal = Journal::create(out)?;
-        let (spent, dropped) = (MicroUsd::default(), Dropped::default());
-        Ok(Self { journal, known: Vec::new(), spent, answered: HashSet::new(), dropped })
+        let (spent, again) = (MicroUsd::default(), Again::default());
+        Ok(Self { journal, known: Vec::new(), spent, answered: HashSet::new(), again })
     }
 
-    /// Reads the file. Lines with an error are dropped, and those about files that have changed since: their questions are
-    /// asked again.
+    /// Reads the file. What failed is asked again, and what is about files that have changed since.
     fn read(out: &Path, jobs: &[Job], now: &Files) -> Result<Self> {
         let asks: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
         let (mut known, mut spent, mut answered) = (Vec::new(), 0, HashSet::new());
-        let mut dropped = Dropped::default();
-        let journal = Journal::resume(out, |line, place| {
+        let mut again = Again::default();
+        let journal = Journal::resume(out, line_key, |line, place| {
             let id = line["id"].as_str().unwrap_or_default();
             spent += cost_of(line).0;
-            let Some(job) = asks.get(id) else { return Ok(Fate::Keep) };
-            if line.get("error").is_some() || answered.contains(id) {
-                dropped.add(id, line);
-                return Ok(Fate::Drop);
+            let Some(job) = asks.get(id) else {
+                known.extend(Known::of(line, place));
+                return Ok(());
+            };
+            if line.get("error").is_some() {
+                again.add(id, line);
+                return Ok(());
             }
-            if line["question"] != job.head["question"] {
+            if line[QUESTION] != job.head[QUESTION] {
                 let message = format!("{}: `{id}` was asked something else in the earlier run", out.display());
                 return Err(Failure::invalid(message).advise("ask as before, or name another file with --out"));
             }
-            if !now.are_those_of(line, &job.ask) {
-                dropped.add(id, line);
-                return Ok(Fate::Drop);
+            if now.are_those_of(line, &job.ask) {
+                answered.insert(id.to_owned());
+                known.extend(Known::of(line, place));
+            } else {
+                again.add(id, line);
             }
-            known.extend(Known::of(line, place, &job.ask));
-            answered.insert(id.to_owned());
-            Ok(Fate::Keep)
+            Ok(())
         })?;
-        Ok(Self { journal, known, spent: MicroUsd(spent), answered, dropped })
+        Ok(Self { journal, known, spent: MicroUsd(spent), answered, again })
     }
+}
+
+/// What a line is known by.
+fn line_key(line: &Value) -> Option<String> {
+    line["id"].as_str().map(str::to_owned)
 }
 
 async fn carried_out(
@@ -179,7 +191,11 @@ async fn carried_out(
     let asker = Asker::local(Door::CommandLine);
     let run = Run { gateway, asker: &asker, terms, tell: told, stop };
     let tally = run.carry_out(&jobs, known, &mut journal, |tally| progress.show(tally)).await?;
-    journal.close().await?;
+    if jobs.iter().any(|job| job.earlier.is_some()) {
+        journal.tidy(line_key).await?;
+    } else {
+        journal.close().await?;
+    }
     Ok(tally)
 }
 
@@ -191,8 +207,7 @@ pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
     };
     let Value::Object(mut told) = value else { return Map::new() };
     // What came to nothing was paid for, too, and a later run must know.
-    let spent = outcome.as_ref().err().and_then(|failure| failure.spent);
-    told.extend(spent.map(|spent| ("cost_usd".to_owned(), json!(spent.cost.dollars()))));
+    told.extend(cost_members(outcome));
     told
 }
 
@@ -247,6 +262,9 @@ impl Summary<'_> {
             (tally.left, "not asked"),
         ];
         parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+        if tally.unknown_costs > 0 {
+            tell(&format!("warning: what {} of the answers cost is not known", tally.unknown_costs));
+        }
         tell(&format!("{}; ${cost:.4} in all; {seconds:.1} s; {}", parts.join(", "), out.display()));
         if !self.is_complete() {
             tell("hint: the same command with --resume asks what has no answer yet");

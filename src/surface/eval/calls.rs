@@ -1,6 +1,6 @@
 //! The calls of an evaluation: of the models that are compared, and of the one that judges.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
@@ -9,22 +9,33 @@ use vision_providers::price::MicroUsd;
 use super::plan::Plan;
 use super::{RESULTS, VERDICTS};
 use crate::bulk::journal::Journal;
-use crate::bulk::{Files, Job, Run, Tally, Terms};
+use crate::bulk::{Files, Job, Run, Tally, Terms, question_digest};
 use crate::eval::dataset::Item;
 use crate::eval::manifest::Judging;
 use crate::eval::{asking, judge, results};
 use crate::failure::{Code, Failure, Result};
-use crate::gateway::{Asker, Gateway};
+use crate::gateway::{Ask, Asker, Gateway};
 use crate::intake::Door;
 use crate::reply::Reply;
 use crate::surface::batch::told;
 use crate::surface::cli::tell;
 use crate::surface::progress::Progress;
 
+/// All calls of a plan. What a question is depends on which model its name means now.
+pub(super) fn jobs(gateway: &Gateway, plan: &Plan) -> Vec<Job> {
+    let digest = |ask: &Ask| {
+        let meant = ask.model.as_deref().and_then(|model| gateway.roster.resolve(model).ok());
+        let asked = format!("{} {}", question_digest(gateway, ask), meant.map(|it| it.name()).unwrap_or_default());
+        blake3::hash(asked.as_bytes()).to_hex()[..32].to_owned()
+    };
+    asking::jobs(&plan.dataset, &plan.protocol, &digest)
+}
+
 /// Who makes the calls of a plan.
 pub(super) struct Calls<'a> {
     pub(super) gateway: &'a Gateway,
     pub(super) plan: &'a Plan,
+    pub(super) jobs: &'a [Job],
     /// Ends them.
     pub(super) stop: &'a CancellationToken,
     pub(super) quiet: bool,
@@ -34,31 +45,39 @@ impl Calls<'_> {
     /// Asks every model what it was not asked yet.
     pub(super) async fn of_models(&self) -> Result<(Tally, usize)> {
         let plan = self.plan;
-        let jobs = asking::jobs(&plan.dataset, &plan.protocol);
         if plan.args.max_cost.is_some() {
-            self.check_costs(&jobs).await?;
+            self.check_costs().await?;
         }
-        let asks = jobs.iter().map(|job| &job.ask).filter(|_| plan.args.resume);
+        let asks = self.jobs.iter().map(|job| &job.ask).filter(|_| plan.args.resume);
         let now = Files::of(self.gateway, &Asker::local(Door::CommandLine), asks).await;
-        let prepared = asking::prepare(&plan.args.out.join(RESULTS), jobs, plan.args.resume.then_some(&now))?;
-        if prepared.changed > 0 && !self.quiet {
-            tell(&format!(
-                "note: {} questions or their pictures are not what they were: they are asked again",
-                prepared.changed
-            ));
+        let prepared =
+            asking::prepare(&plan.args.out.join(RESULTS), self.jobs.to_vec(), plan.args.resume.then_some(&now))?;
+        let notes = [
+            (prepared.changed, "questions are about other pictures now: they are asked again"),
+            (
+                prepared.others,
+                "calls of the file asked something else, or another model by this name: they count for nothing here",
+            ),
+        ];
+        for (count, note) in notes.into_iter().filter(|(count, _)| *count > 0 && !self.quiet) {
+            tell(&format!("note: {count} {note}"));
         }
         let judged = judge::spent(&plan.args.out.join(VERDICTS))?;
         let (answered, spent) = (prepared.answered, MicroUsd(prepared.spent.0 + judged.0));
-        let tally = self.made(prepared.jobs, prepared.journal, spent, told).await?;
+        let tally = self.made(prepared.jobs, prepared.journal, asking::line_key, spent, told).await?;
         Ok((tally, answered))
     }
 
     /// Refuses models whose cost nobody can tell beforehand, by the first question that each can be asked: no limit could hold.
-    async fn check_costs(&self, jobs: &[Job]) -> Result<()> {
+    async fn check_costs(&self) -> Result<()> {
         let asker = Asker::local(Door::CommandLine);
-        for model in &self.plan.protocol.models {
-            for job in jobs.iter().filter(|job| job.ask.model.as_ref() == Some(model)) {
-                let Ok(look) = self.gateway.look(&job.ask, &asker).await else { continue };
+        let (plan, mut seen) = (self.plan, HashSet::new());
+        let first = self.jobs.iter().filter(|job| seen.insert(job.head["item"].clone()));
+        let asks: Vec<&Ask> = first.map(|job| &job.ask).collect();
+        for model in plan.protocol.models.iter().chain(plan.judge.iter().map(|judge| &judge.model)) {
+            for ask in &asks {
+                let ask = Ask { model: Some(model.clone()), ..(*ask).clone() };
+                let Ok(look) = self.gateway.look(&ask, &asker).await else { continue };
                 if look.costs().is_some() {
                     break;
                 }
@@ -75,17 +94,18 @@ impl Calls<'_> {
     pub(super) async fn of_judge(&self, judging: &Judging, spent: MicroUsd) -> Result<Tally> {
         let plan = self.plan;
         let records = results::records(&plan.args.out.join(RESULTS))?;
-        let records = asking::of_the_run(records, &asking::jobs(&plan.dataset, &plan.protocol));
+        let records = asking::of_the_run(records, self.jobs);
         let items: HashMap<&str, &Item> = plan.dataset.items.iter().map(|item| (item.id.as_str(), item)).collect();
         let answers = records.iter().filter_map(|record| Some((*items.get(record.item.as_str())?, record)));
         let court = judge::prepare(&plan.args.out.join(VERDICTS), answers, &judging.model, &judging.prompt)?;
-        self.made(court.jobs, court.journal, spent, judge::told).await
+        self.made(court.jobs, court.journal, judge::line_key, spent, judge::told).await
     }
 
     async fn made(
         &self,
         jobs: Vec<Job>,
         mut journal: Journal,
+        key: fn(&Value) -> Option<String>,
         spent: MicroUsd,
         tell: fn(&Result<Reply>) -> Map<String, Value>,
     ) -> Result<Tally> {
@@ -96,7 +116,11 @@ impl Calls<'_> {
         let progress = Progress::of(jobs.len(), self.quiet);
         let tally = run.carry_out(&jobs, Vec::new(), &mut journal, |tally| progress.show(tally)).await;
         progress.end();
-        journal.close().await?;
+        if jobs.iter().any(|job| job.earlier.is_some()) {
+            journal.tidy(key).await?;
+        } else {
+            journal.close().await?;
+        }
         tally
     }
 }

@@ -16,7 +16,7 @@ use vision_providers::request::CacheMode;
 use self::calls::Calls;
 use self::foresight::foretell;
 use self::plan::{CacheArg, Plan};
-use crate::bulk::Stopped;
+use crate::bulk::{Job, Stopped};
 use crate::eval::asking;
 use crate::eval::dataset::Item;
 use crate::eval::gate::{self, Condition};
@@ -138,7 +138,8 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let _ours = results::lock(&out)?;
     let stop = CancellationToken::new();
     let left = || Failure::new(Code::Cancelled, "the run was left").advise("go on with --resume");
-    let calls = Calls { gateway, plan: &plan, stop: &stop, quiet };
+    let jobs = calls::jobs(gateway, &plan);
+    let calls = Calls { gateway, plan: &plan, jobs: &jobs, stop: &stop, quiet };
     let (tally, answered) = until_told(calls.of_models(), &stop).await.ok_or_else(left)??;
     let judged = match &plan.judge {
         None => None,
@@ -147,12 +148,13 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     let mut manifest = Manifest::of(gateway, &plan.dataset, &plan.protocol);
     let stopped = [Some(&tally), judged.as_ref()].into_iter().flatten().find_map(|tally| tally.stopped.clone());
     manifest.stopped = stopped.as_ref().map(Stopped::told);
-    manifest.not_asked = tally.left;
+    // What failed before is told as that.
+    manifest.not_asked = tally.left - tally.left_failed;
     manifest.judge.clone_from(&plan.judge);
     let (json, conditions) = (plan.args.json, (plan.args.fail_under.clone(), plan.args.max_regression.clone()));
     let writing = async {
         let album = Album::of(&gateway.intake, &Asker::local(Door::CommandLine), &plan.dataset.items).await;
-        spawn_blocking(move || written(&plan, &manifest, &album)).await.map_err(|_| broken()).flatten()
+        spawn_blocking(move || written(&plan, &jobs, &manifest, &album)).await.map_err(|_| broken()).flatten()
     };
     // Every answer is on the disk, so that whoever does not want to wait for the rest loses nothing.
     let mut signal = StopSignal::listen();
@@ -186,7 +188,7 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
 }
 
 /// Measures everything, and writes what it comes to.
-fn written(plan: &Plan, manifest: &Manifest, album: &Album) -> Result<Summary> {
+fn written(plan: &Plan, jobs: &[Job], manifest: &Manifest, album: &Album) -> Result<Summary> {
     let out = &plan.args.out;
     let verdicts = match &plan.judge {
         None => Verdicts::default(),
@@ -197,8 +199,7 @@ fn written(plan: &Plan, manifest: &Manifest, album: &Album) -> Result<Summary> {
         verdicts.on(item, record, &judging.model, &judging.prompt)
     };
     let (models, by_verdict) = (&plan.protocol.models, plan.judge.is_some());
-    let records =
-        asking::of_the_run(results::records(&out.join(RESULTS))?, &asking::jobs(&plan.dataset, &plan.protocol));
+    let records = asking::of_the_run(results::records(&out.join(RESULTS))?, jobs);
     let asked = measure(&plan.dataset, models, records, &verdict, by_verdict);
     let earlier = match (&plan.args.against, &plan.judge) {
         (Some(folder), Some(_)) => Verdicts::read(&folder.join(VERDICTS))?,
@@ -208,7 +209,8 @@ fn written(plan: &Plan, manifest: &Manifest, album: &Album) -> Result<Summary> {
         let judging = plan.judge.as_ref()?;
         earlier.on(item, record, &judging.model, &judging.prompt)
     };
-    let before = plan.before.clone();
+    // What was not asked then says nothing.
+    let before = plan.before.as_ref().map(|before| before.iter().filter(|it| !it.is_left()).cloned().collect());
     let before = before.map(|before| measure(&plan.dataset, models, before, &earlier, by_verdict));
     let resampling = Resampling { seed: plan.protocol.seed, ..Resampling::default() };
     let method = Method { baseline: plan.baseline, resampling };
