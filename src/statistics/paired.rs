@@ -90,16 +90,17 @@ pub fn compare<Id: Eq + Hash>(
         let sums: Vec<f64> = sample.clusters().iter().map(|cluster| cluster.sum).collect();
         (sign::randomised(&sums, resampling.resamples, resampling.seed), Test::Randomisation)
     };
+    let (low, high) = sample.range();
+    let greatest = high.max(-low).max(1.0);
     let spread = Spread::of(&sample);
     let interval = match spread {
-        Spread::Known(_) => bootstrap::interval(&sample, Range::Any, level, resampling),
+        // A few clusters that differ much would have models differ by more than they can.
+        Spread::Known(_) => bootstrap::interval(&sample, Range::Any, level, resampling).within(-greatest, greatest),
         Spread::Supposed { middle, error, bound } => {
             Interval::around(middle, level.student(sample.freedom()) * error).within(-bound, bound)
         }
     };
     let (error, freedom) = (spread.error(), sample.freedom());
-    let (low, high) = sample.range();
-    let greatest = high.max(-low).max(1.0);
     let mean = sample.mean();
     Some(Difference { mean, interval, probability, test, greater, lesser, items, error, freedom, greatest })
 }
@@ -187,5 +188,14 @@ mod tests {
         let pair = |other| Pair { cluster: 0, baseline: 0.0, other };
         assert!(compare([pair(f64::NAN)], Level::NINETY_FIVE, Resampling::default()).is_none());
         assert!(compare(Vec::<Pair<usize>>::new(), Level::NINETY_FIVE, Resampling::default()).is_none());
+    }
+
+    #[test]
+    fn models_never_differ_by_more_than_they_can() {
+        let scores = [(1.0, 0.0), (1.0, 0.0), (0.9, 0.0), (0.8, 0.1), (1.0, 0.0), (0.2, 0.1)];
+        let pairs = scores.into_iter().enumerate();
+        let pairs = pairs.map(|(cluster, (baseline, other))| Pair { cluster, baseline, other });
+        let found = compare(pairs, Level::NINETY_FIVE, Resampling::default()).expect("a difference");
+        assert!(found.interval.low >= -1.0 && found.interval.low < found.mean, "{found:?}");
     }
 }
