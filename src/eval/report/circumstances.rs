@@ -156,7 +156,7 @@ fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fac
         line(&manifest.dataset_digest)
     );
     let truth = match summary.scored {
-        0 => match asked.iter().filter(|asked| !asked.item.expected.is_null()).count() {
+        0 => match asked.iter().filter(|asked| is_labelled(asked)).count() {
             0 => "no question says what is right".to_owned(),
             labelled => format!(
                 "{} what is right; none has a score yet",
@@ -235,11 +235,12 @@ fn model(asked: &AskedModel, summary: &Summary, place: usize) -> Model {
 
 /// The measures that decide, with how many questions each decides about.
 fn score(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> String {
-    // Not by the figures: there may be none yet.
-    let is_judged = manifest.judge.is_some();
+    // Not by the figures alone: there may be none yet.
+    let has_verdicts = summary.models.iter().any(|model| model.figures.contains_key(&Measure::Judged));
+    let is_judged = manifest.judge.is_some() && (has_verdicts || summary.scored == 0);
     let mut deciding: BTreeMap<Measure, usize> = BTreeMap::new();
-    let is_labelled = |asked: &&Asked<'_>| !is_judged || !asked.item.expected.is_null();
-    for measure in asked.iter().filter(is_labelled).filter_map(|asked| decisive(asked.item, is_judged)) {
+    let deciding_here = asked.iter().filter(|asked| !is_judged || is_labelled(asked));
+    for measure in deciding_here.filter_map(|asked| decisive(asked.item, is_judged)) {
         *deciding.entry(measure).or_default() += 1;
     }
     let is_rate = |measure: &Measure| {
@@ -251,4 +252,9 @@ fn score(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> String 
         format!("{name} ({})", figures::counted(*items, "question", "questions"))
     };
     listed(&deciding.iter().map(one).collect::<Vec<_>>())
+}
+
+/// Whether a question says what is right, so that an answer to it can be scored.
+fn is_labelled(asked: &Asked<'_>) -> bool {
+    !asked.item.truth.texts.is_empty() || asked.item.truth.data.is_some()
 }
