@@ -250,7 +250,11 @@ async fn what_is_wrong_with_a_set_is_said_before_anybody_is_asked() {
             assert!(code == Some(2) && err.contains("line 2") && err.contains(said), "{err}");
         }
         stage.write("set.jsonl", [good]);
-        for (models, said) in [("a/x,a/x", "named twice"), ("nobody/x", "nobody")] {
+        for (models, said) in [
+            ("a/x,a/x", "named twice"),
+            ("a/\u{1b}x\u{202e},a/\u{1b}x\u{202e}", "`a/x` is named twice"),
+            ("nobody/x", "nobody"),
+        ] {
             let (code, _, err) = stage.run(&["eval", "set.jsonl", "--models", models, "--out", "run"]).await;
             assert!(code == Some(2) && err.contains(said), "{err}");
         }
