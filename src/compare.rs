@@ -139,6 +139,14 @@ pub async fn compare(
         Ok(answered)
     });
     let answers = join_all(asking).await.into_iter().collect::<Result<Vec<_>>>()?;
+    of(answers).await
+}
+
+/// Puts answers side by side that are there already.
+///
+/// # Errors
+/// `INTERNAL` for a fault of this program.
+pub async fn of(answers: Vec<Answered>) -> Result<Comparison> {
     spawn_blocking(move || compared(answers)).await.map_err(|_| broken())
 }
 

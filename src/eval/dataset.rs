@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use vision_providers::request::{Detail, Task};
 
+use crate::clean;
 use crate::failure::{Failure, Result};
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
@@ -93,35 +94,40 @@ impl Dataset {
     /// # Errors
     /// `INVALID_INPUT` naming the first line that cannot be used.
     pub fn read(path: &Path, primary: Option<Metric>) -> Result<Self> {
-        let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", path.display()));
-        let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-        if size > LARGEST {
-            return Err(wrong(format!("it has more than {} MiB", LARGEST >> 20)));
-        }
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let text = text.trim_start_matches('\u{feff}');
-        let (mut items, mut ids) = (Vec::new(), HashSet::new());
-        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let in_line = |failure: Failure| Failure {
-                message: format!("{}, line {}: {}", path.display(), number + 1, failure.message),
-                ..failure
-            };
-            if items.len() == MOST_ITEMS {
-                return Err(wrong(format!("it has more than {MOST_ITEMS} items")));
-            }
-            let item = item(line, number + 1, folder, primary).map_err(in_line)?;
-            if !ids.insert(item.id.clone()) {
-                return Err(in_line(Failure::invalid(format!("another item has the id `{}`", item.id))));
-            }
-            items.push(item);
-        }
-        if items.is_empty() {
-            return Err(wrong("it has no items".into()));
-        }
-        let digest = blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
-        Ok(Self { path: path.to_owned(), digest, items })
+        // Names and ids of a set stand in messages as they are, and messages in a terminal.
+        read(path, primary).map_err(|failure| Failure { message: clean::text(&failure.message), ..failure })
     }
+}
+
+fn read(path: &Path, primary: Option<Metric>) -> Result<Dataset> {
+    let wrong = |why: String| Failure::invalid(format!("reading {}: {why}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if size > LARGEST {
+        return Err(wrong(format!("it has more than {} MiB", LARGEST >> 20)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let text = text.trim_start_matches('\u{feff}');
+    let (mut items, mut ids) = (Vec::new(), HashSet::new());
+    for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let in_line = |failure: Failure| Failure {
+            message: format!("{}, line {}: {}", path.display(), number + 1, failure.message),
+            ..failure
+        };
+        if items.len() == MOST_ITEMS {
+            return Err(wrong(format!("it has more than {MOST_ITEMS} items")));
+        }
+        let item = item(line, number + 1, folder, primary).map_err(in_line)?;
+        if !ids.insert(item.id.clone()) {
+            return Err(in_line(Failure::invalid(format!("another item has the id `{}`", item.id))));
+        }
+        items.push(item);
+    }
+    if items.is_empty() {
+        return Err(wrong("it has no items".into()));
+    }
+    let digest = blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
+    Ok(Dataset { path: path.to_owned(), digest, items })
 }
 
 fn item(line: &str, number: usize, folder: &Path, primary: Option<Metric>) -> Result<Item> {
@@ -300,6 +306,19 @@ mod tests {
             (item.id.as_str(), item.truth.texts, item.tags),
             ("7", vec!["x".into(), "2".into()], vec!["kind: bill".to_owned()])
         );
+    }
+
+    #[test]
+    fn what_is_said_of_a_set_steers_no_terminal() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let line = r#"{"id": "a\u001b[2Jb\u202ec", "image": "a.png"}"#;
+        for (text, said) in
+            [(format!("{line}\n{line}\n"), "the id `a[2Jbc`"), (line.replace("image", "i\\u001bm"), "`im`")]
+        {
+            std::fs::write(file.path(), text).expect("a set");
+            let failure = Dataset::read(file.path(), None).expect_err("no set");
+            assert!(failure.message.contains(said) && !failure.message.contains(['\u{1b}', '\u{202e}']), "{failure:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,9 @@ use super::measured::Measure;
 use super::summary::{ModelSummary, Summary, is_lower_better};
 use crate::failure::Failure;
 
+/// Means of decimal figures miss what they would be on paper by less than this: no run fails for that.
+const NOISE: f64 = 1e-9;
+
 /// A measure and a figure: `anls=0.8`. `score` is whatever decides about each item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Condition {
@@ -28,6 +31,14 @@ impl FromStr for Condition {
     }
 }
 
+impl Condition {
+    /// The name of the measure, or `score`.
+    #[must_use]
+    pub fn measure(&self) -> &str {
+        &self.measure
+    }
+}
+
 /// What a run falls short of, in words; nothing when it meets every condition.
 #[must_use]
 pub fn unmet(summary: &Summary, least: &[Condition], most_loss: &[Condition]) -> Vec<String> {
@@ -35,12 +46,19 @@ pub fn unmet(summary: &Summary, least: &[Condition], most_loss: &[Condition]) ->
     for condition in least {
         let Condition { measure, figure } = condition;
         for model in &summary.models {
+            if let Some(why) = open(model, measure) {
+                unmet.push(why);
+                continue;
+            }
             let Some(found) = model.figure(measure) else {
                 unmet.push(format!("{}: nothing was measured by {measure}", model.name));
                 continue;
             };
-            let (is_short, bound) =
-                if found.is_lower_better { (found.mean > *figure, "more") } else { (found.mean < *figure, "less") };
+            let (is_short, bound) = if found.is_lower_better {
+                (found.mean > *figure + NOISE, "more")
+            } else {
+                (found.mean < *figure - NOISE, "less")
+            };
             if is_short {
                 unmet.push(format!("{}: {measure} is {:.4}, {bound} than {figure}", model.name, found.mean));
             }
@@ -48,6 +66,15 @@ pub fn unmet(summary: &Summary, least: &[Condition], most_loss: &[Condition]) ->
     }
     unmet.extend(most_loss.iter().flat_map(|condition| losses(summary, condition)));
     unmet
+}
+
+/// Why nothing can be said of a model by a measure yet: verdicts that are missing may be either way.
+fn open(model: &ModelSummary, measure: &str) -> Option<String> {
+    let missing = model.calls.unjudged;
+    // Only where a judge decides can its verdicts be missing, and then it decides about the score.
+    let is_open = missing > 0 && matches!(measure, "score" | "judged");
+    is_open
+        .then(|| format!("{}: {measure} is not known while verdicts are missing (of answers: {missing})", model.name))
 }
 
 /// Where models are worse by more than a condition allows: than themselves in the earlier run, where there is one, else than
@@ -61,12 +88,16 @@ fn losses(summary: &Summary, Condition { measure, figure }: &Condition) -> Vec<S
         (format!("the baseline {baseline}"), format!("the baseline {baseline}"))
     };
     let too_great = |(place, model): (usize, &ModelSummary)| {
+        let compared = summary.models.get(summary.baseline).filter(|_| !has_earlier);
+        if let Some(why) = [Some(model), compared].into_iter().flatten().find_map(|model| open(model, measure)) {
+            return Some(why);
+        }
         let loss = match summary.earlier.get(place).and_then(Option::as_ref) {
             Some(earlier) => earlier.loss(measure),
             None => to_baseline(model, measure),
         };
         match loss {
-            Some((loss, questions)) => (loss > *figure).then(|| {
+            Some((loss, questions)) => (loss > *figure + NOISE).then(|| {
                 format!(
                     "{}: {measure} is worse by {loss:.4} than {than}, by more than {figure} (questions compared: {questions})",
                     model.name

@@ -97,7 +97,25 @@ pub fn measure<'a>(
         }
         Asked { item, cluster, calls }
     };
-    dataset.items.iter().map(asked).collect()
+    let mut all: Vec<Asked<'a>> = dataset.items.iter().map(asked).collect();
+    (0..models.len()).for_each(|model| withdraw(&mut all, model));
+    all
+}
+
+/// Takes back what the judge's verdicts come to for a model that lacks more than one in ten of them: what failed needs no
+/// verdict, so that the rest would make its failures weigh more than they do.
+fn withdraw(all: &mut [Asked<'_>], model: usize) {
+    let calls = || all.iter().filter_map(|asked| asked.calls.get(model)).flatten();
+    let missing = calls().filter(|call| call.lack == Some(Lack::Verdict)).count();
+    let judged = calls().filter(|call| call.figures.contains_key(&Measure::Judged) && call.verdict.is_some()).count();
+    if missing * 10 <= missing + judged {
+        return;
+    }
+    for call in all.iter_mut().filter_map(|asked| asked.calls.get_mut(model)).flatten() {
+        // By verdict, there is no score but that of a verdict.
+        call.figures.remove(&Measure::Judged);
+        call.score = None;
+    }
 }
 
 fn measured(item: &Item, record: Record, verdict: Option<Verdict>, by_verdict: bool) -> Measured {

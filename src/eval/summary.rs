@@ -37,6 +37,8 @@ pub struct Summary {
     pub common: usize,
     pub common_clusters: usize,
     pub slices: Vec<Slice>,
+    /// Tags beyond those of `slices`.
+    pub more_tags: usize,
     /// How much the answers of two models agree, from 0 to 1, over the questions that both answered.
     pub agreement: Vec<Vec<Option<f64>>>,
     /// The same models in an earlier run, where there is one to compare with.
@@ -130,6 +132,7 @@ pub fn summarise(asked: &[Asked<'_>], models: &[String], before: Option<&[Asked<
         common: common.len(),
         common_clusters: names.iter().collect::<BTreeSet<_>>().len(),
         slices: slices(asked, models.len(), method),
+        more_tags: tags(asked).len().saturating_sub(MOST_SLICES),
         agreement: agreements(asked, models.len()),
         earlier: (0..models.len()).map(|model| Some(Earlier::of(before?, asked, model, method))).collect(),
         unaskable: asked.iter().filter_map(unaskable).collect(),
@@ -226,8 +229,11 @@ pub(super) fn is_lower_better(measure: Measure) -> bool {
     matches!(measure, Measure::Metric(metric) if metric.better() == Better::Lower)
 }
 
+fn tags<'a>(asked: &[Asked<'a>]) -> BTreeSet<&'a str> {
+    asked.iter().flat_map(|asked| asked.item.tags.iter().map(String::as_str)).collect()
+}
+
 fn slices(asked: &[Asked<'_>], models: usize, method: Method) -> Vec<Slice> {
-    let tags: BTreeSet<&str> = asked.iter().flat_map(|asked| asked.item.tags.iter().map(String::as_str)).collect();
     let slice = |tag: &str| {
         let tagged: Vec<&Asked<'_>> =
             asked.iter().filter(|asked| asked.item.tags.iter().any(|own| own == tag)).collect();
@@ -239,7 +245,7 @@ fn slices(asked: &[Asked<'_>], models: usize, method: Method) -> Vec<Slice> {
         };
         Slice { tag: tag.to_owned(), items: tagged.len(), scores: (0..models).map(score).collect() }
     };
-    tags.into_iter().take(MOST_SLICES).map(slice).collect()
+    tags(asked).into_iter().take(MOST_SLICES).map(slice).collect()
 }
 
 fn agreements(asked: &[Asked<'_>], models: usize) -> Vec<Vec<Option<f64>>> {

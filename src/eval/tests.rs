@@ -164,7 +164,69 @@ fn answers_without_a_verdict_are_counted() {
     let verdict = |item: &Item, _: &Record| (item.id == "0").then(|| Verdict { is_right: true, reason: String::new() });
     let models = ["a".to_owned()];
     let summary = summarise(&measure(&dataset, &models, records, &verdict, true), &models, None, METHOD);
-    assert_eq!((summary.unjudged(), summary.models[0].score.map(|score| score.items)), (1, Some(1)));
+    assert_eq!((summary.unjudged(), summary.models[0].score), (1, None), "a half of the verdicts says little");
+}
+
+/// Twenty answers and five failures of each model, of which so many answers of `a` have a verdict, and all of `b`.
+fn judged(verdicts: usize) -> Summary {
+    let dataset = set(25);
+    let call_of = |model: &'static str| {
+        move |id: usize| call(&id.to_string(), model, 0, if id < 20 { said("x") } else { failed("UPSTREAM_ERROR") })
+    };
+    let records: Vec<Record> = MODELS.into_iter().flat_map(|model| (0..25).map(call_of(model))).collect();
+    let verdict = |item: &Item, record: &Record| {
+        let is_given = record.model == "b" || item.id.parse::<usize>().is_ok_and(|id| id < verdicts);
+        (is_given && record.said().is_some()).then(|| Verdict { is_right: true, reason: String::new() })
+    };
+    let models = MODELS.map(str::to_owned);
+    summarise(&measure(&dataset, &models, records, &verdict, true), &models, None, METHOD)
+}
+
+#[test]
+fn failures_alone_make_no_score_while_verdicts_are_missing() {
+    let condition = |text: &str| [text.parse::<gate::Condition>().expect("a condition")];
+    for (verdicts, mean) in [(0, None), (17, None), (18, Some(18.0 / 23.0)), (20, Some(0.8))] {
+        let summary = judged(verdicts);
+        let found = summary.models[0].score.map(|score| score.mean);
+        assert_eq!(found.map(|it| format!("{it:.6}")), mean.map(|it: f64| format!("{it:.6}")), "{verdicts}");
+        assert_eq!(summary.models[0].figures.contains_key(&Measure::Judged), mean.is_some());
+        near(summary.models[1].score.map(|score| score.mean), 0.8);
+        for measure in ["score", "judged"] {
+            let least = gate::unmet(&summary, &condition(&format!("{measure}=0")), &[]);
+            let loss = gate::unmet(&summary, &[], &condition(&format!("{measure}=1")));
+            if verdicts == 20 {
+                assert_eq!((least.len(), loss.len()), (0, 0), "{least:?} {loss:?}");
+                continue;
+            }
+            let why = format!("a: {measure} is not known while verdicts are missing (of answers: {})", 20 - verdicts);
+            assert_eq!(
+                (least, loss),
+                (vec![why.clone()], vec![why]),
+                "a baseline that is not known compares with nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn conditions_do_not_fail_for_the_noise_of_fractions() {
+    let tenths = |model: &'static str, rights: usize, items: usize| {
+        (0..items)
+            .map(move |id| call(&id.to_string(), model, 0, said(if id % 10 < rights { "right" } else { "wrong" })))
+    };
+    let summary = of(&set(30), tenths("a", 9, 30).chain(tenths("b", 8, 30)).collect(), None);
+    let least = |figure: &str| gate::unmet(&summary, &[figure.parse().expect("a condition")], &[]);
+    assert_eq!((least("score=0.8").len(), least("score=0.8000001").len()), (0, 1));
+    // Nine tenths thirty times over, and a tenth between two of them, are neither exactly.
+    let mut summary = summary;
+    summary.models[1].score.as_mut().expect("a score").mean = 0.9 - 0.1;
+    summary.models[0].score.as_mut().expect("a score").mean = [0.9; 30].iter().sum::<f64>() / 30.0;
+    summary.models[1].versus.as_mut().expect("a difference").mean = 0.8 - 0.9;
+    for (figure, models) in [("score=0.9", 1), ("score=0.8", 0), ("score=0.900001", 2)] {
+        let unmet = gate::unmet(&summary, &[figure.parse().expect("a condition")], &[]);
+        assert_eq!(unmet.len(), models, "{figure}: {unmet:?}");
+    }
+    assert_eq!((unmet(&summary, "score=0.1").len(), unmet(&summary, "score=0.0999999").len()), (0, 1));
 }
 
 fn unmet(summary: &Summary, condition: &str) -> Vec<String> {

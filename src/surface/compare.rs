@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use std::slice;
 
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use vision_providers::price::MicroUsd;
 use vision_providers::request::CacheMode;
 
-use crate::compare::{self, Comparing, Comparison, Following};
+use crate::compare::{self, Answered, Comparing, Comparison, Following, News};
 use crate::eval::dataset::{Dataset, Item};
 use crate::eval::manifest::Manifest;
 use crate::eval::measured::measure;
@@ -22,6 +23,7 @@ use crate::gateway::{Asker, Gateway};
 use crate::intake::Door;
 use crate::score::{Metric, Settings, Truth, Yardstick};
 use crate::statistics::bootstrap::Resampling;
+use crate::surface::StopSignal;
 use crate::surface::batch::{dollars, told};
 use crate::surface::calls;
 use crate::surface::cli::{print, print_json, tell};
@@ -70,12 +72,8 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
         return ExitCode::from(2);
     }
     let comparing = Comparing { ask, models, expected: args.expect, max_cost: args.max_cost };
-    let outcome = tokio::select! {
-        outcome = compare::compare(gateway, &comparing, &asker, Following::Nobody) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Code::Cancelled, "the call was cancelled")),
-    };
-    let comparison = match outcome {
-        Ok(comparison) => comparison,
+    let (comparison, was_told) = match until_told(gateway, &comparing, &asker).await {
+        Ok(ended) => ended,
         Err(failure) => {
             show_failure(&failure, json);
             return ExitCode::FAILURE;
@@ -88,17 +86,55 @@ pub(super) async fn run(gateway: &Gateway, args: Args) -> ExitCode {
         print(&shown.text);
     }
     // The answers are paid for, so they come first, whatever becomes of the report.
-    if let Some(file) = args.html
-        && let Err(failure) = report(gateway, &comparing, &comparison, &file).await
-    {
-        tell(&format!("error: {failure}"));
-        return ExitCode::FAILURE;
+    if let Some(file) = args.html {
+        let mut signal = StopSignal::listen();
+        let written = tokio::select! {
+            written = report(gateway, &comparing, &comparison, &file) => written,
+            () = signal.told() => Err(cancelled()),
+        };
+        if let Err(failure) = written {
+            tell(&format!("error: {failure}"));
+            return ExitCode::FAILURE;
+        }
     }
-    if comparison.answers.iter().any(|answered| answered.outcome.is_ok()) {
+    if !was_told && comparison.answers.iter().any(|answered| answered.outcome.is_ok()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Asks the models until all have answered or the process is told to end, and says whether it was. Answers that have come
+/// are paid for, so they are kept; who was not done is cancelled.
+async fn until_told(gateway: &Gateway, comparing: &Comparing, asker: &Asker) -> Result<(Comparison, bool)> {
+    let (follower, mut news) = mpsc::channel(comparing.models.len().max(1));
+    let mut signal = StopSignal::listen();
+    tokio::select! {
+        outcome = compare::compare(gateway, comparing, asker, Following::Ends(&follower)) => {
+            return outcome.map(|comparison| (comparison, false));
+        }
+        () = signal.told() => {}
+    }
+    let unanswered = |model: &String| Answered { model: model.clone(), outcome: Err(cancelled()), score: None };
+    let mut answers: Vec<Answered> = comparing.models.iter().map(unanswered).collect();
+    let mut came = 0;
+    // There is room for the end of every model, so that none of them waits for somebody to listen.
+    while let Ok(told) = news.try_recv() {
+        if let News::Ended(place, ended) = told
+            && let Some(answer) = answers.get_mut(place)
+        {
+            *answer = *ended;
+            came += 1;
+        }
+    }
+    if came == 0 {
+        return Err(cancelled());
+    }
+    Ok((compare::of(answers).await?, true))
+}
+
+fn cancelled() -> Failure {
+    Failure::new(Code::Cancelled, "the call was cancelled")
 }
 
 /// Writes a comparison as the report of a set with one question.

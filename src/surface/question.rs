@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use vision_providers::request::{CacheMode, Detail, Effort, Sampling};
 
+use crate::clean;
 use crate::failure::Failure;
 use crate::gateway::Ask;
 use crate::intake::fit::Region;
@@ -205,7 +206,8 @@ pub(super) fn show_failure(failure: &Failure, json: bool) {
     if json {
         return print_json(&answer::error(failure));
     }
-    tell(&format!("error: {failure}"));
+    // Names in it may be a stranger's.
+    tell(&clean::text(&format!("error: {failure}")));
     if let Some(advice) = &failure.advice {
         tell(&format!("hint: {advice}"));
     }

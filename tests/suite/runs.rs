@@ -250,7 +250,11 @@ async fn what_is_wrong_with_a_set_is_said_before_anybody_is_asked() {
             assert!(code == Some(2) && err.contains("line 2") && err.contains(said), "{err}");
         }
         stage.write("set.jsonl", [good]);
-        for (models, said) in [("a/x,a/x", "named twice"), ("nobody/x", "nobody")] {
+        for (models, said) in [
+            ("a/x,a/x", "named twice"),
+            ("a/\u{1b}x\u{202e},a/\u{1b}x\u{202e}", "`a/x` is named twice"),
+            ("nobody/x", "nobody"),
+        ] {
             let (code, _, err) = stage.run(&["eval", "set.jsonl", "--models", models, "--out", "run"]).await;
             assert!(code == Some(2) && err.contains(said), "{err}");
         }
@@ -259,8 +263,24 @@ async fn what_is_wrong_with_a_set_is_said_before_anybody_is_asked() {
         let foretold: Value = serde_json::from_str(&out).expect("one document");
         assert_eq!((code, &foretold["models"][0]["calls"]), (Some(0), &json!(1)), "{foretold}");
         assert!(foretold["models"][0]["max_cost_usd"].as_f64().is_some_and(|most| most > 0.001), "{foretold}");
+        for (condition, judge, said) in [
+            ("cer=0.1", None, "name one of score, anls, "),
+            ("judged=0.5", None, "name who judges with --judge"),
+            ("cer=0.1", Some("a/judge"), "judged, "),
+        ] {
+            for option in ["--fail-under", "--max-regression"] {
+                let judge = judge.into_iter().flat_map(|judge| ["--judge", judge]);
+                let args = ["eval", "set.jsonl", "--models", "a/x,a/y", "--out", "run", option, condition];
+                let (code, _, err) = stage.run(&args.into_iter().chain(judge).collect::<Vec<_>>()).await;
+                assert!(code == Some(2) && err.contains("is measured by") && err.contains(said), "{err}");
+            }
+        }
         assert_eq!(stage.upstream.calls(), 0);
         assert!(!stage.path("run").exists(), "nothing is written either");
+        std::fs::create_dir(stage.path("run")).expect("a folder");
+        stage.write("run/results.jsonl", []);
+        let (code, _, err) = stage.run(&["eval", "no-such-set.jsonl", "--models", "a/x", "--out", "run"]).await;
+        assert!(code == Some(2) && err.contains("there is a run already") && err.contains("--resume"), "{err}");
     })
     .await;
 }
@@ -442,6 +462,8 @@ async fn a_judge_that_does_not_answer_leaves_a_run_incomplete_and_another_pictur
         let (code, out, err) = stage.run(&args).await;
         let summary: Value = serde_json::from_str(&out).expect(&err);
         assert_eq!((code, &summary["answers_not_judged"]), (Some(1), &json!(1)), "{summary}");
+        let reason = &summary["reasons"][0];
+        assert_eq!((&reason["asked"], &reason["code"]), (&json!("judge"), &json!("INVALID_INPUT")), "{summary}");
         let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
         assert!(report.contains("<strong>Incomplete.</strong> 1\u{a0}answer has no verdict"));
         for (calls, other) in [(3, false), (3, false), (5, true)] {
@@ -451,6 +473,88 @@ async fn a_judge_that_does_not_answer_leaves_a_run_incomplete_and_another_pictur
             let (code, _, err) = stage.run(&args).await;
             assert_eq!((code, stage.upstream.calls()), (Some(0), calls), "{err}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_judge_that_is_stopped_is_told_of_and_failures_alone_decide_nothing() {
+    locally(async {
+        let answers = Play::decide(|received, _| {
+            let text = received.body.to_string();
+            if text.contains("Number 0") || text.contains("Number 1") {
+                return Play::json(400, &json!({"error": {"message": "no \u{1b}such\u{202e} thing"}}));
+            }
+            Play::json(200, &completion("twenty"))
+        });
+        let dear = "[[providers.a.models]]\nid = \"judge\"\ntokens = { rule = \"flat\", tokens = 1000 }\n\
+             price = { input = 100000.0, output = 2.0 }\n";
+        let stage = Stage::new(answers, dear).await;
+        stage.write(
+            "set.jsonl",
+            (0..6).map(
+                |number| json!({"image": example("qr.png"), "prompt": format!("Number {number}?"), "expected": "20"}),
+            ),
+        );
+        let args = [
+            "eval",
+            "set.jsonl",
+            "--models",
+            "a/m",
+            "--judge",
+            "a/judge",
+            "--out",
+            "run",
+            "--max-cost",
+            "1",
+            "--fail-under",
+            "score=0",
+        ];
+        let (code, out, err) = stage.run(&args).await;
+        assert_eq!(code, Some(1), "{err}");
+        for said in [
+            "stopped: the next question might have cost more",
+            "2 calls failed with INVALID_INPUT, the first: ",
+            "4 verdicts not asked for",
+            "4 answers have no verdict",
+            "failed: a/m: score is not known while verdicts are missing",
+        ] {
+            assert!(err.contains(said), "{said}: {err}");
+        }
+        assert!(!err.contains(['\u{1b}', '\u{202e}']) && out.contains("a/m    -"), "{out} {err}");
+        let report = std::fs::read_to_string(stage.path("run/report.html")).expect("a report");
+        assert!(report.contains("--max-cost leaves. 4\u{a0}verdicts are missing.") && !report.contains("0\u{a0}calls"));
+        let (code, out, err) = stage.run(&[&args[..], &["--resume", "--json"]].concat()).await;
+        let summary: Value = serde_json::from_str(&out).expect(&err);
+        assert_eq!(
+            (code, &summary["stopped"], &summary["answers_not_judged"]),
+            (Some(1), &json!("max_cost"), &json!(4))
+        );
+        assert_eq!((&summary["models"][0]["score"], &summary["reasons"][0]["asked"]), (&Value::Null, &json!("models")));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_comparison_that_is_told_to_end_shows_what_came() {
+    locally(async {
+        let answers = Play::decide(|received, _| match received.body["model"].as_str() {
+            Some("quick") => Play::json(200, &completion("TOTAL 25.41")),
+            _ => Play::json(200, &completion("too late")).after(Duration::from_mins(1)),
+        });
+        let stage = Stage::new(answers, "").await;
+        let args = ["compare", &example("receipt.png"), "--models", "a/slow,a/quick", "-p", "Total?", "--json"];
+        let child = stage.command(&args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+        while stage.upstream.calls() < 2 {
+            sleep(Duration::from_millis(10)).await;
+        }
+        // The quick answer is on its way.
+        sleep(Duration::from_secs(2)).await;
+        Command::new("kill").args(["-INT", &child.id().expect("a process").to_string()]).status().await.expect("told");
+        let output = child.wait_with_output().await.expect("it ends");
+        let value: Value = serde_json::from_slice(&output.stdout).expect("one document");
+        assert_eq!((output.status.code(), &value["answers"][1]["text"]), (Some(1), &json!("TOTAL 25.41")), "{value}");
+        assert_eq!(value["answers"][0]["error"]["code"], "CANCELLED", "{value}");
     })
     .await;
 }

@@ -18,6 +18,8 @@ const MOST_CODES: usize = 50;
 pub(super) struct Breakdown {
     pub(super) models: Vec<String>,
     pub(super) slices: Vec<Slice>,
+    /// What is said of tags that are not shown; nothing where all are.
+    pub(super) more_tags: Option<String>,
     pub(super) failures: Vec<Failures>,
     pub(super) agreement: Vec<Agreement>,
     /// Measures that were taken then and now.
@@ -96,6 +98,8 @@ impl Breakdown {
         Self {
             models: models.iter().map(|model| line(&model.name)).collect(),
             slices: summary.slices.iter().map(slice).collect(),
+            more_tags: (summary.more_tags > 0)
+                .then(|| figures::counted(summary.more_tags, "more tag is", "more tags are")),
             failures: codes.into_iter().take(MOST_CODES).map(failures).collect(),
             agreement: if order.len() > 1 { order.iter().map(row).collect() } else { Vec::new() },
             changes: order.iter().filter_map(|place| changes(summary, *place, &measures)).collect(),

@@ -72,7 +72,7 @@ impl Circumstances {
                 .judge
                 .as_ref()
                 .map(|judge| Prompt { name: line(&judge.model), text: prompt(&judge.prompt) }),
-            score: score(summary, asked),
+            score: score(manifest, summary, asked),
         }
     }
 }
@@ -83,7 +83,8 @@ fn prompt(text: &str) -> Shown {
 
 fn notices(manifest: &Manifest, summary: &Summary) -> Vec<Notice> {
     let notice = |title| move |text| Notice { title, text };
-    let incomplete = [stopped(manifest), unjudged(summary)].into_iter().flatten().map(notice("Incomplete"));
+    let incomplete =
+        [stopped(manifest, summary.unjudged()), unjudged(summary)].into_iter().flatten().map(notice("Incomplete"));
     let unaskable = unaskable(summary).map(notice("Could not be asked"));
     let is_apart = summary.models.len() > 1 && summary.scored > 0 && summary.common == 0;
     let apart = "No question has a score of every model, so that they have no order and no groups.".to_owned();
@@ -97,7 +98,8 @@ fn unjudged(summary: &Summary) -> Option<String> {
     (summary.unjudged() > 0).then(|| {
         let missing = figures::counted(summary.unjudged(), "answer has", "answers have");
         format!(
-            "{missing} no verdict of the judge and no score. Figures are of the others, which need not be like them."
+            "{missing} no verdict of the judge and no score. Where more than one in ten of a model's are missing, it has no score \
+             at all; other figures are of the rest, which need not be like these."
         )
     })
 }
@@ -131,11 +133,15 @@ fn remembered(summary: &Summary) -> Option<String> {
     })
 }
 
-fn stopped(manifest: &Manifest) -> Option<String> {
-    let missing = figures::counted(manifest.not_asked, "call is missing", "calls are missing");
+fn stopped(manifest: &Manifest, unjudged: usize) -> Option<String> {
+    let calls = figures::counted(manifest.not_asked, "call is missing", "calls are missing");
+    let verdicts = figures::counted(unjudged, "verdict is missing", "verdicts are missing");
+    let missing = [(manifest.not_asked, calls.clone()), (unjudged, verdicts)];
+    let missing: Vec<String> = missing.into_iter().filter(|(count, _)| *count > 0).map(|(_, what)| what).collect();
+    let missing = if missing.is_empty() { "Nothing is missing".to_owned() } else { listed(&missing) };
     match &manifest.stopped {
         Some(why) => Some(format!("The run did not come to its end: {}. {missing}.", line(why).trim_end_matches('.'))),
-        None if manifest.not_asked > 0 => Some(format!("Not everything was asked: {missing}.")),
+        None if manifest.not_asked > 0 => Some(format!("Not everything was asked: {calls}.")),
         None => None,
     }
 }
@@ -150,7 +156,13 @@ fn facts(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> Vec<Fac
         line(&manifest.dataset_digest)
     );
     let truth = match summary.scored {
-        0 => "no question says what is right".to_owned(),
+        0 => match asked.iter().filter(|asked| is_labelled(asked)).count() {
+            0 => "no question says what is right".to_owned(),
+            labelled => format!(
+                "{} what is right; none has a score yet",
+                figures::counted(labelled, "question says", "questions say")
+            ),
+        },
         scored => format!(
             "{} a score; the order is made of the {} about {} that every model has a score for",
             figures::counted(scored, "question has", "questions have"),
@@ -222,10 +234,13 @@ fn model(asked: &AskedModel, summary: &Summary, place: usize) -> Model {
 }
 
 /// The measures that decide, with how many questions each decides about.
-fn score(summary: &Summary, asked: &[Asked<'_>]) -> String {
-    let is_judged = summary.models.iter().any(|model| model.figures.contains_key(&Measure::Judged));
+fn score(manifest: &Manifest, summary: &Summary, asked: &[Asked<'_>]) -> String {
+    // Not by the figures alone: there may be none yet.
+    let has_verdicts = summary.models.iter().any(|model| model.figures.contains_key(&Measure::Judged));
+    let is_judged = manifest.judge.is_some() && (has_verdicts || summary.scored == 0);
     let mut deciding: BTreeMap<Measure, usize> = BTreeMap::new();
-    for measure in asked.iter().filter_map(|asked| decisive(asked.item, is_judged)) {
+    let deciding_here = asked.iter().filter(|asked| !is_judged || is_labelled(asked));
+    for measure in deciding_here.filter_map(|asked| decisive(asked.item, is_judged)) {
         *deciding.entry(measure).or_default() += 1;
     }
     let is_rate = |measure: &Measure| {
@@ -237,4 +252,9 @@ fn score(summary: &Summary, asked: &[Asked<'_>]) -> String {
         format!("{name} ({})", figures::counted(*items, "question", "questions"))
     };
     listed(&deciding.iter().map(one).collect::<Vec<_>>())
+}
+
+/// Whether a question says what is right, so that an answer to it can be scored.
+fn is_labelled(asked: &Asked<'_>) -> bool {
+    !asked.item.truth.texts.is_empty() || asked.item.truth.data.is_some()
 }

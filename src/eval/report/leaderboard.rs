@@ -143,7 +143,8 @@ pub(super) fn order(summary: &Summary) -> Vec<usize> {
 }
 
 /// The letters of the groups of a model: those who share one cannot be told apart.
-pub(super) fn letters(ranking: Option<&Groups>, model: usize) -> String {
+#[must_use]
+pub fn letters(ranking: Option<&Groups>, model: usize) -> String {
     let groups = ranking.iter().flat_map(|ranking| ranking.groups.iter().enumerate());
     let letter = |(number, _): (usize, _)| match u8::try_from(number) {
         Ok(number) if number < 26 => char::from(b'A' + number).to_string(),

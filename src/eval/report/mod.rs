@@ -37,6 +37,7 @@ use super::summary::Summary;
 use crate::failure::{Code, Failure, Result};
 
 pub use self::findings::{Finding, resolution};
+pub use self::leaderboard::letters;
 pub use self::spreadsheet::csv;
 pub use self::thumbnail::{Album, Thumbnail};
 

@@ -253,17 +253,19 @@ fn what_the_figures_are_not_about_is_said() {
     let summary = summarise(&asked, &models, None, METHOD);
     let page = html(&manifest(&models), &summary, &asked, &Album::default()).expect("a report");
     for expected in [
+        "3\u{a0}calls are missing and 2\u{a0}verdicts are missing.",
+        "4\u{a0}questions say what is right; none has a score yet",
+        "Score: the mean of judged (4\u{a0}questions)",
         "1\u{a0}question could not be put to every model",
         "0 (IMAGE_TOO_LARGE: asking the model",
         "2\u{a0}answers have no verdict",
         "2 of 6\u{a0}answers were remembered",
         "1/2 known",
         "≥\u{a0}$",
-        "made of the 2 about 2\u{a0}pictures that every model has a score for",
-        "not even a difference of 100 points",
     ] {
         assert!(page.contains(expected), "{expected} is missing");
     }
+    assert!(!page.contains("says what is right, so that"), "every question says it");
     let table = csv(&summary).expect("a table");
     let row = &rows(&table)[0];
     assert_eq!(
@@ -274,6 +276,32 @@ fn what_the_figures_are_not_about_is_said() {
         (&row["not_askable"], &row["not_judged"], &row["smallest_detectable_difference"]),
         (&json!("1"), &json!("1"), &json!(""))
     );
+}
+
+#[test]
+fn of_what_the_order_is_made_and_what_it_can_show_is_said() {
+    let dataset = set((0..2).map(|at| item(&at.to_string(), &[])).collect());
+    let all = dataset.items.iter();
+    let records = all.flat_map(|item| ["alpha", "beta"].map(|model| said(item, model, "the cat sat"))).collect();
+    let (page, _) = rendered(&dataset, &["alpha", "beta"], records);
+    for expected in [
+        "made of the 2 about 2\u{a0}pictures that every model has a score for",
+        "not even a difference of 100 points",
+        "3\u{a0}calls are missing.",
+    ] {
+        assert!(page.contains(expected), "{expected} is missing");
+    }
+}
+
+#[test]
+fn tags_that_are_not_shown_are_counted() {
+    let page = |tags: usize| {
+        let dataset = set((0..tags).map(|at| item(&at.to_string(), &[&format!("tag {at:02}")])).collect());
+        rendered(&dataset, &["alpha"], dataset.items.iter().map(|it| said(it, "alpha", "the cat sat")).collect()).0
+    };
+    let cut = page(61);
+    assert!(cut.contains("11\u{a0}more tags are not shown") && cut.contains("<bdi>tag 49</bdi></th>"));
+    assert!(!cut.contains("<bdi>tag 50</bdi></th>") && !page(50).contains("not shown: these"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use vision_providers::request::CacheMode;
 use self::calls::Calls;
 use self::foresight::foretell;
 use self::plan::{CacheArg, Plan};
+use self::show::Made;
 use crate::bulk::{Job, Stopped};
 use crate::eval::asking;
 use crate::eval::dataset::Item;
@@ -146,8 +147,8 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
         Some(judging) => Some(until_told(calls.of_judge(judging, tally.spent), &stop).await.ok_or_else(left)??),
     };
     let mut manifest = Manifest::of(gateway, &plan.dataset, &plan.protocol);
-    let stopped = [Some(&tally), judged.as_ref()].into_iter().flatten().find_map(|tally| tally.stopped.clone());
-    manifest.stopped = stopped.as_ref().map(Stopped::told);
+    let made = Made { models: &tally, before: answered, judge: judged.as_ref() };
+    manifest.stopped = made.stopped().map(Stopped::told);
     // What failed before is told as that.
     manifest.not_asked = tally.left - tally.left_failed;
     manifest.judge.clone_from(&plan.judge);
@@ -164,22 +165,19 @@ async fn carry_out(gateway: &Gateway, plan: Plan, quiet: bool) -> Result<ExitCod
     };
     let unmet = gate::unmet(&summary, &conditions.0, &conditions.1);
     if json {
-        let spent = judged.as_ref().unwrap_or(&tally).spent;
-        print_json(&show::whole(&summary, &tally, answered, spent, &unmet));
+        print_json(&show::whole(&summary, &made, &unmet));
     } else {
         print(&show::table(&summary));
+        show::troubles(&made);
         if !quiet {
-            show::account(&tally, answered, judged.as_ref(), &out);
+            show::account(&made, &out);
         }
         for warning in show::warnings(&summary) {
             tell(&format!("warning: {warning}"));
         }
         for why in &unmet {
-            tell(&format!("failed: {why}"));
+            tell(&show::harmless(&format!("failed: {why}")));
         }
-    }
-    if let Some(judged) = judged.as_ref().filter(|judged| judged.failed > 0) {
-        tell(&format!("warning: the judge did not answer {} times; those answers are left out", judged.failed));
     }
     let is_judged = judged.is_none_or(|judged| judged.left == 0 && judged.failed == 0);
     // Where nobody ever answered, there is nothing to look at.

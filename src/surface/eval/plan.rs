@@ -1,12 +1,13 @@
 //! What an evaluation is to do, checked as far as it can be before anybody is asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use clap::ValueEnum;
 use vision_providers::request::CacheMode;
 
 use super::{Args, RESULTS};
 use crate::eval::dataset::Dataset;
+use crate::eval::gate::Condition;
 use crate::eval::manifest::Judging;
 use crate::eval::record::Record;
 use crate::eval::{Protocol, judge, results};
@@ -36,6 +37,11 @@ pub(super) struct Plan {
 impl Plan {
     /// Reads what the arguments name.
     pub(super) fn of(args: Args) -> Result<Self> {
+        let results = args.out.join(RESULTS);
+        if !args.resume && !args.dry_run && results.exists() {
+            return Err(Failure::invalid(format!("writing {}: there is a run already", results.display()))
+                .advise("go on with it with --resume, or name another folder with --out"));
+        }
         let models = args.models.iter().map(|model| model.trim().to_owned()).collect::<Vec<_>>();
         if models.len() > MOST_MODELS {
             return Err(Failure::invalid(format!("more than {MOST_MODELS} models were named")));
@@ -56,6 +62,9 @@ impl Plan {
                 .advise("name an earlier run with --against, or a second model"));
         }
         let dataset = Dataset::read(&args.dataset, args.metric)?;
+        for condition in args.fail_under.iter().chain(&args.max_regression) {
+            check_condition(condition, &dataset, args.judge.is_some())?;
+        }
         let judge = args.judge.clone().map(|model| -> Result<Judging> {
             let prompt = match &args.judge_prompt {
                 None => judge::PROMPT.to_owned(),
@@ -92,4 +101,33 @@ impl Plan {
         }
         self.judge.iter().try_for_each(|judge| gateway.roster.resolve(&judge.model).map(drop))
     }
+}
+
+/// Refuses a condition on what no question of the set is measured by: no run could meet it, however much was paid.
+fn check_condition(condition: &Condition, dataset: &Dataset, is_judged: bool) -> Result<()> {
+    let named = condition.measure();
+    let is_labelled = dataset.items.iter().any(|item| !item.expected.is_null());
+    let measures = dataset.items.iter().flat_map(|item| &item.yardsticks).map(|yardstick| yardstick.metric().name());
+    let mut measures: BTreeSet<&str> = measures.collect();
+    if is_judged && is_labelled {
+        measures.insert("judged");
+    }
+    let is_met = match named {
+        "score" if is_judged => is_labelled,
+        "score" => !measures.is_empty(),
+        named => measures.contains(named),
+    };
+    if is_met {
+        return Ok(());
+    }
+    let advice = match named {
+        _ if measures.is_empty() => "say in the set what is right, as `expected`".to_owned(),
+        "judged" if !is_judged => "name who judges with --judge".to_owned(),
+        _ => {
+            let known = measures.into_iter().collect::<Vec<_>>().join(", ");
+            format!("name one of score, {known}, or have it measured with --metric or `metrics` of an item")
+        }
+    };
+    Err(Failure::invalid(format!("no question of the set is measured by `{named}`, which a condition names"))
+        .advise(advice))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use vision_providers::price::MicroUsd;
 
-use crate::bulk::Tally;
+use crate::bulk::{Reason, Stopped, Tally};
 use crate::clean;
 use crate::eval::calls::Cost;
 use crate::eval::record::Fault;
@@ -18,16 +18,44 @@ use crate::surface::cli::tell;
 /// Questions that are named where they could not be asked.
 const MOST_NAMED: usize = 20;
 
+/// What became of the calls of a run.
+pub(super) struct Made<'a> {
+    pub(super) models: &'a Tally,
+    /// Calls that an earlier part of the run has answers of.
+    pub(super) before: usize,
+    pub(super) judge: Option<&'a Tally>,
+}
+
+impl Made<'_> {
+    /// Why not everything was asked: the judge is stopped by itself, too.
+    pub(super) fn stopped(&self) -> Option<&Stopped> {
+        self.tallies().find_map(|(_, tally)| tally.stopped.as_ref())
+    }
+
+    fn spent(&self) -> MicroUsd {
+        self.judge.unwrap_or(self.models).spent
+    }
+
+    /// Who was asked, and what became of it.
+    fn tallies(&self) -> impl Iterator<Item = (&'static str, &Tally)> {
+        [("models", self.models)].into_iter().chain(self.judge.map(|judge| ("judge", judge)))
+    }
+
+    fn reasons(&self) -> impl Iterator<Item = (&'static str, &Reason)> {
+        self.tallies().flat_map(|(who, tally)| tally.reasons.iter().map(move |reason| (who, reason)))
+    }
+}
+
+/// A name or a message of strangers, in one line of a terminal.
+pub(super) fn harmless(text: &str) -> String {
+    clean::text(text).replace(['\n', '\t'], " ")
+}
+
 /// The leaderboard, for a terminal.
 pub(super) fn table(summary: &Summary) -> String {
     let places: Vec<usize> = match &summary.ranking {
         Some(ranking) => ranking.order.clone(),
         None => (0..summary.models.len()).collect(),
-    };
-    let group = |place: usize| -> String {
-        let letters = ('a'..='z').chain('A'..='Z');
-        let groups = summary.ranking.iter().flat_map(|ranking| &ranking.groups);
-        groups.zip(letters).filter(|(group, _)| group.contains(&place)).map(|(_, letter)| letter).collect()
     };
     let figure = |figure: Option<Figure>| match figure {
         Some(Figure { mean, interval, .. }) => format!("{mean:.3} [{:.3}, {:.3}]", interval.low, interval.high),
@@ -38,10 +66,10 @@ pub(super) fn table(summary: &Summary) -> String {
         let Some(model) = summary.models.get(place) else { continue };
         let faults: usize = model.calls.faults.values().sum();
         rows.push([
-            model.name.clone(),
+            harmless(&model.name),
             figure(model.score),
             model.score.map_or(0, |score| score.items).to_string(),
-            group(place),
+            report::letters(summary.ranking.as_ref(), place),
             format!("{faults}/{}", model.calls.made),
             model.latency_ms.map_or("-".to_owned(), |latency| format!("{:.0}", latency.p50)),
             thousand(&model.cost),
@@ -78,7 +106,7 @@ pub(super) fn warnings(summary: &Summary) -> Vec<String> {
     let named = all.iter().take(MOST_NAMED).map(|it| format!("{} ({}: {})", it.item, it.code, it.message));
     let more = if all.len() > MOST_NAMED { "; and others" } else { "" };
     let unaskable = (!all.is_empty()).then(|| {
-        let named = clean::text(&named.collect::<Vec<_>>().join("; ")).replace('\n', " ");
+        let named = harmless(&named.collect::<Vec<_>>().join("; "));
         let questions = if all.len() == 1 { "question" } else { "questions" };
         format!(
             "{} {questions} could not be put to every model, and count for none that was not asked: {named}{more}",
@@ -86,36 +114,61 @@ pub(super) fn warnings(summary: &Summary) -> Vec<String> {
         )
     });
     let unjudged = summary.unjudged();
-    let unjudged =
-        (unjudged > 0).then(|| format!("{unjudged} answers have no verdict and no score: they are left out"));
+    let unjudged = (unjudged > 0).then(|| {
+        let answers = if unjudged == 1 { "answer has" } else { "answers have" };
+        format!(
+            "{unjudged} {answers} no verdict and no score: where more than one in ten of a model's are missing, it has none at all"
+        )
+    });
     let partly = summary.models.iter().filter(|model| !model.cost.is_whole()).map(|model| {
-        format!("{}: the cost of {} of {} calls is known", model.name, model.cost.known, model.cost.billed)
+        let name = harmless(&model.name);
+        format!("{name}: the cost of {} of {} calls is known", model.cost.known, model.cost.billed)
     });
     summary.warnings.iter().cloned().chain(unaskable).chain(unjudged).chain(partly).collect()
 }
 
-/// What was done, for people.
-pub(super) fn account(tally: &Tally, before: usize, judged: Option<&Tally>, out: &Path) {
-    if let Some(why) = &tally.stopped {
-        tell(&format!("stopped: {}", why.told()));
+/// What went wrong with the calls, for people, however little they want to hear.
+pub(super) fn troubles(made: &Made<'_>) {
+    for (who, Reason { code, many, first }) in made.reasons() {
+        let what = match (who, many) {
+            ("judge", 1) => "verdict",
+            ("judge", _) => "verdicts",
+            (_, 1) => "call",
+            _ => "calls",
+        };
+        let which = if *many > 1 { ", the first" } else { "" };
+        tell(&harmless(&format!("{many} {what} failed with {code}{which}: {first}")));
     }
+    if let Some(why) = made.stopped() {
+        tell(&harmless(&format!("stopped: {}", why.told())));
+    }
+}
+
+/// What was done, for people.
+pub(super) fn account(made: &Made<'_>, out: &Path) {
+    let Made { models: tally, before, judge } = *made;
     let mut parts = vec![format!("{} calls answered", tally.answered)];
     let counts = [(tally.failed, "failed"), (before, "answered before"), (tally.left, "not made")];
     parts.extend(counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
-    let spent = judged.unwrap_or(tally).spent.dollars();
+    let judge_counts = judge.map_or([(0, ""), (0, "")], |judge| {
+        [(judge.failed, "verdicts failed"), (judge.left, "verdicts not asked for")]
+    });
+    parts.extend(judge_counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    let spent = made.spent().dollars();
     tell(&format!("{}; ${spent:.4} in all; see {}", parts.join(", "), out.display()));
-    if tally.failed > 0 || tally.left > 0 {
+    if made.tallies().any(|(_, tally)| tally.failed > 0 || tally.left > 0) {
         tell("hint: the same command with --resume asks what has no answer yet");
     }
 }
 
 /// The summary as one document.
-pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, spent: MicroUsd, unmet: &[String]) -> Value {
+pub(super) fn whole(summary: &Summary, made: &Made<'_>, unmet: &[String]) -> Value {
+    let tally = made.models;
     let models: Vec<Value> = summary.models.iter().map(|model| one(summary, model)).collect();
     let name = |place: &usize| summary.models.get(*place).map(|model| model.name.as_str());
     let mut value = json!({"items": summary.items, "scored": summary.scored, "images": summary.clusters,
         "models": models, "calls_answered": tally.answered, "calls_failed": tally.failed,
-        "calls_answered_before": before, "calls_not_made": tally.left, "cost_usd": spent.dollars(),
+        "calls_answered_before": made.before, "calls_not_made": tally.left, "cost_usd": made.spent().dollars(),
         "failed": unmet, "warnings": warnings(summary), "common": summary.common,
         "common_images": summary.common_clusters, "questions_not_askable": summary.unaskable.len(),
         "answers_not_judged": summary.unjudged()});
@@ -124,8 +177,13 @@ pub(super) fn whole(summary: &Summary, tally: &Tally, before: usize, spent: Micr
         value["not_distinguishable"] =
             ranking.groups.iter().map(|group| group.iter().map(name).collect::<Value>()).collect();
     }
-    if let Some(why) = &tally.stopped {
+    if let Some(why) = made.stopped() {
         value["stopped"] = json!(why.name());
+    }
+    let reason = |(who, reason): (&str, &Reason)| json!({"asked": who, "code": reason.code, "failed": reason.many, "first": reason.first});
+    let reasons: Vec<Value> = made.reasons().map(reason).collect();
+    if !reasons.is_empty() {
+        value["reasons"] = Value::Array(reasons);
     }
     value
 }
