@@ -80,16 +80,16 @@ impl Journal {
         let mut writer = BufWriter::new(kept.as_file());
         let mut last: HashMap<String, usize> = HashMap::new();
         let is_torn = each_line(&old, path, |value, _, number| {
-            last.extend(key(value).map(|key| (key, number)));
+            last.extend(key(&value).map(|key| (key, number)));
             Ok(())
         })?;
         let (mut end, mut is_changed) = (0, is_torn);
         each_line(&old, path, |value, line, number| {
-            if key(value).and_then(|key| last.get(&key)).is_some_and(|last| *last > number) {
+            if key(&value).and_then(|key| last.get(&key)).is_some_and(|last| *last > number) {
                 is_changed = true;
                 return Ok(());
             }
-            see(value, Place { from: end, bytes: line.len() })?;
+            see(&value, Place { from: end, bytes: line.len() })?;
             writer.write_all(line).map_err(wrong)?;
             end += line.len() as u64;
             Ok(())
@@ -167,7 +167,7 @@ impl Journal {
 }
 
 /// Shows each whole line of a file with its bytes and its number; says whether the last one was torn.
-fn each_line(file: &File, path: &Path, mut see: impl FnMut(&Value, &[u8], usize) -> Result<()>) -> Result<bool> {
+fn each_line(file: &File, path: &Path, mut see: impl FnMut(Value, &[u8], usize) -> Result<()>) -> Result<bool> {
     let wrong = |error: io::Error| Failure::invalid(format!("reading {}: {error}", path.display()));
     let mut reader = BufReader::new(file);
     reader.seek(SeekFrom::Start(0)).map_err(wrong)?;
@@ -186,7 +186,7 @@ fn each_line(file: &File, path: &Path, mut see: impl FnMut(&Value, &[u8], usize)
             let message = format!("reading {}: line {number} is not JSON", path.display());
             return Err(Failure::invalid(message).advise("resume a file that this command has written"));
         };
-        see(&value, &line, number)?;
+        see(value, &line, number)?;
     }
 }
 
@@ -204,10 +204,10 @@ pub fn lines(path: &Path, key: impl Fn(&Value) -> Option<String>) -> Result<Vec<
     let mut last: HashMap<String, usize> = HashMap::new();
     let mut all = Vec::new();
     each_line(&file, path, |value, _, _| {
-        if let Some(earlier) = key(value).and_then(|key| last.insert(key, all.len())) {
+        if let Some(earlier) = key(&value).and_then(|key| last.insert(key, all.len())) {
             all[earlier] = Value::Null;
         }
-        all.push(value.clone());
+        all.push(value);
         Ok(())
     })?;
     all.retain(|line| !line.is_null());

@@ -31,6 +31,12 @@ pub(super) fn line(job: &Job, told: Map<String, Value>, digest: Option<Digest>) 
     Value::Object(line)
 }
 
+/// What a line is known by that has an id.
+#[must_use]
+pub fn line_id(line: &Value) -> Option<String> {
+    line["id"].as_str().map(str::to_owned)
+}
+
 /// What files are now, by the names of all that one question is about.
 #[derive(Debug, Clone, Default)]
 pub struct Files(HashMap<Arc<[String]>, String>);
@@ -74,12 +80,17 @@ const EARLIER_COST: &str = "earlier_cost_usd";
 const UNCONFIRMED_COST: &str = "unconfirmed_cost_usd";
 
 /// What a question has cost, and what it may have cost beyond that: answers that came to nothing cost money too.
-#[must_use]
-pub fn cost_members(outcome: &Result<Reply>) -> Map<String, Value> {
-    let (cost, unconfirmed) = match outcome {
+pub(super) fn costs(outcome: &Result<Reply>) -> (Option<MicroUsd>, MicroUsd) {
+    match outcome {
         Ok(reply) => (reply.cost, reply.unconfirmed),
         Err(failure) => (failure.spent.map(|spent| spent.cost), MicroUsd::default()),
-    };
+    }
+}
+
+/// The same for its line.
+#[must_use]
+pub fn cost_members(outcome: &Result<Reply>) -> Map<String, Value> {
+    let (cost, unconfirmed) = costs(outcome);
     let unconfirmed = Some(unconfirmed).filter(|cost| cost.0 > 0);
     let members = [("cost_usd", cost), (UNCONFIRMED_COST, unconfirmed)];
     members.into_iter().filter_map(|(name, cost)| Some((name.to_owned(), json!(cost?.dollars())))).collect()
@@ -162,14 +173,15 @@ pub(super) fn twin_digest(head: &Map<String, Value>, images: &Digest) -> Digest 
 }
 
 /// What a question asks: the same for the same question in every process, whatever its files are called. Tasks count by
-/// their words, and addresses by what they are, for what lies there is nobody's to look at twice.
+/// their words, and addresses by what they are, for what lies there is nobody's to look at twice. `meant` is the model
+/// that is asked, where it matters which one a name means.
 #[must_use]
-pub fn question_digest(gateway: &Gateway, ask: &Ask) -> String {
+pub fn question_digest(gateway: &Gateway, ask: &Ask, meant: Option<&str>) -> String {
     let Ask { images, prompt, task, schema, model, fallback, boxes, detail, region, system, sampling, .. } = ask;
     let far: Vec<&String> = images.iter().filter(|image| !is_near_name(image)).collect();
     let asked = tasks::question(task.as_deref(), prompt.as_deref(), schema.clone(), &gateway.presets).ok();
     let said = json!({
-        "prompt": prompt, "task": task, "schema": schema, "model": model, "system": system, "boxes": boxes,
+        "prompt": prompt, "task": task, "schema": schema, "model": model, "meant": meant, "system": system, "boxes": boxes,
         "fallback": format!("{fallback:?}"), "detail": format!("{detail:?}"), "region": format!("{region:?}"),
         "sampling": format!("{sampling:?}"), "far": far, "words": asked.as_ref().map(|asked| &asked.prompt),
         "form": asked.as_ref().map(|asked| format!("{:?}", asked.output)),

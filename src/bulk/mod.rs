@@ -11,17 +11,18 @@ use std::collections::HashMap;
 use std::pin::pin;
 
 use futures_util::stream::{StreamExt as _, iter};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use vision_providers::price::MicroUsd;
 
 use self::journal::{Journal, Place};
-pub use self::lines::{Again, Earlier, Files, Known, QUESTION, cost_members, cost_of, question_digest};
-use self::lines::{line, served, twin_digest, unasked};
+pub use self::lines::{Again, Earlier, Files, Known, QUESTION, cost_members, cost_of, line_id, question_digest};
+use self::lines::{costs, line, served, twin_digest, unasked};
 use self::patience::{is_hopeless, patiently};
 use self::purse::Purse;
 use self::twins::{Digest, Found, Twins};
+use crate::clean;
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Ask, Asker, Gateway, Look};
 use crate::reply::Reply;
@@ -162,7 +163,7 @@ impl Run<'_> {
             purse: Purse::new(self.terms.most, self.terms.spent),
             twins: self.terms.twins.then(|| Twins::of(known)),
             turns: Semaphore::new(self.terms.at_once.max(1)),
-            hopes: jobs.iter().map(|job| (job.ask.model.as_deref(), self.stop.child_token())).collect(),
+            hopes: jobs.iter().map(|job| (job.ask.model.clone(), self.stop.child_token())).collect(),
             stop: self.stop.child_token(),
         };
         let mut tally = Tally { spent: self.terms.spent, ..Tally::default() };
@@ -184,7 +185,8 @@ impl Run<'_> {
                     *in_a_row = if outcome.as_ref().as_ref().is_err_and(is_hopeless) { *in_a_row + 1 } else { 0 };
                     if let (HOPELESS, Err(failure)) = (*in_a_row, *outcome) {
                         tally.stopped.get_or_insert(Stopped::Hopeless(failure));
-                        going.give_up(model);
+                        // Others go on.
+                        going.hope(job).cancel();
                     }
                 }
                 End::Same { place, digest } => {
@@ -222,7 +224,7 @@ struct Going<'a> {
     /// Who has one opens pictures and asks.
     turns: Semaphore,
     /// By model; ended when it was given up.
-    hopes: HashMap<Option<&'a str>, CancellationToken>,
+    hopes: HashMap<Option<String>, CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -233,15 +235,9 @@ impl Going<'_> {
         self.stop.cancel();
     }
 
-    /// Asks this model nothing any more; others go on.
-    fn give_up(&self, model: Option<&str>) {
-        if let Some(hope) = self.hopes.get(&model) {
-            hope.cancel();
-        }
-    }
-
-    fn is_given_up(&self, job: &Job) -> bool {
-        self.hopes.get(&job.ask.model.as_deref()).is_some_and(CancellationToken::is_cancelled)
+    /// Cancelled when the model of this question was given up.
+    fn hope(&self, job: &Job) -> &CancellationToken {
+        self.hopes.get(&job.ask.model).unwrap_or(&self.stop)
     }
 
     async fn end(&self, job: &Job) -> End {
@@ -249,7 +245,7 @@ impl Going<'_> {
         if self.stop.is_cancelled() {
             return End::Left(Some(Stopped::Told));
         }
-        if self.is_given_up(job) {
+        if self.hope(job).is_cancelled() {
             return End::Left(None);
         }
         let look = match self.run.gateway.look(&job.ask, self.run.asker).await {
@@ -281,10 +277,34 @@ impl Going<'_> {
         if self.stop.is_cancelled() {
             return Err(Stopped::Told);
         }
-        let hope = self.hopes.get(&job.ask.model.as_deref()).unwrap_or(&self.stop);
-        let outcome = patiently(look, &self.stop, hope).await;
-        reserved.spend(cost_of(&Value::Object(cost_members(&outcome))));
+        let outcome = patiently(look, &self.stop, self.hope(job)).await;
+        let (cost, unconfirmed) = costs(&outcome);
+        reserved.spend(MicroUsd(cost.unwrap_or_default().0.saturating_add(unconfirmed.0)));
         Ok(outcome)
+    }
+}
+
+/// Ends the file of a run: where lines came in the place of others, these go.
+///
+/// # Errors
+/// As [`Journal::resume`], and `INTERNAL` when the disk does not take it.
+pub async fn end(journal: Journal, jobs: &[Job], key: fn(&Value) -> Option<String>) -> Result<()> {
+    if jobs.iter().any(|job| job.earlier.is_some()) { journal.tidy(key).await } else { journal.close().await }
+}
+
+impl Reason {
+    /// What to say of it, behind how many of what.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let which = if self.many > 1 { ", the first" } else { "" };
+        clean::text(&format!("failed with {}{which}: {}", self.code, self.first)).replace(['\n', '\t'], " ")
+    }
+
+    /// The same in JSON.
+    #[must_use]
+    pub fn members(&self) -> Map<String, Value> {
+        let members = [("code", json!(self.code)), ("failed", json!(self.many)), ("first", json!(self.first))];
+        members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use super::dataset::Item;
 use super::measured::Verdict;
 use super::record::Record;
 use crate::bulk::journal::{self, Journal};
-use crate::bulk::{Again, Job, cost_members, cost_of};
+use crate::bulk::{Again, Job, cost_members, cost_of, line_id};
 use crate::failure::Result;
 use crate::gateway::Ask;
 use crate::reply::Content;
@@ -73,7 +73,7 @@ pub fn prepare<'a>(
     prompt: &str,
 ) -> Result<Court> {
     let (mut known, mut again) = (HashSet::new(), Again::default());
-    let journal = Journal::resume(file, line_key, |line, _| {
+    let journal = Journal::resume(file, line_id, |line, _| {
         let id = line["id"].as_str().unwrap_or_default();
         if line["correct"].is_boolean() {
             known.insert(id.to_owned());
@@ -106,18 +106,12 @@ pub fn prepare<'a>(
     Ok(Court { jobs, journal })
 }
 
-/// What a verdict is known by.
-#[must_use]
-pub fn line_key(line: &Value) -> Option<String> {
-    line["id"].as_str().map(str::to_owned)
-}
-
 /// What all calls to judges have cost that a file tells of.
 ///
 /// # Errors
 /// `INVALID_INPUT` when it cannot be read.
 pub fn spent(file: &Path) -> Result<MicroUsd> {
-    let costs = journal::lines(file, line_key)?.iter().map(|line| cost_of(line).0).sum();
+    let costs = journal::lines(file, line_id)?.iter().map(|line| cost_of(line).0).sum();
     Ok(MicroUsd(costs))
 }
 
@@ -149,7 +143,7 @@ impl Verdicts {
     /// `INVALID_INPUT` when it cannot be read.
     pub fn read(file: &Path) -> Result<Self> {
         let mut verdicts = HashMap::new();
-        for line in journal::lines(file, line_key)? {
+        for line in journal::lines(file, line_id)? {
             if let (Some(id), Some(is_right)) = (line["id"].as_str(), line["correct"].as_bool()) {
                 let reason = crate::clean::text(line["reason"].as_str().unwrap_or_default());
                 verdicts.insert(id.to_owned(), Verdict { is_right, reason });

@@ -14,7 +14,8 @@ use vision_providers::price::MicroUsd;
 
 use crate::bulk::journal::Journal;
 use crate::bulk::{
-    Again, Files, Job, Known, QUESTION, Reason, Run, Tally, Terms, cost_members, cost_of, question_digest,
+    self, Again, Files, Job, Known, QUESTION, Reason, Run, Tally, Terms, cost_members, cost_of, line_id,
+    question_digest,
 };
 use crate::failure::{Code, Failure, Result};
 use crate::gateway::{Asker, Gateway};
@@ -112,7 +113,7 @@ async fn prepare(gateway: &Gateway, args: Args) -> Result<Prepared> {
     let found = spawn_blocking(move || inputs::jobs(&inputs, &base)).await.map_err(broken).flatten()?;
     let (mut jobs, left_out) = (found.jobs, found.left_out);
     for job in &mut jobs {
-        job.head.insert(QUESTION.into(), json!(question_digest(gateway, &job.ask)));
+        job.head.insert(QUESTION.into(), json!(question_digest(gateway, &job.ask, None)));
     }
     let asks = jobs.iter().map(|job| &job.ask).filter(|_| resume && out.exists());
     let now = Files::of(gateway, &Asker::local(Door::CommandLine), asks).await;
@@ -149,7 +150,7 @@ impl Earlier {
         let asks: HashMap<&str, &Job> = jobs.iter().map(|job| (job.id.as_str(), job)).collect();
         let (mut known, mut spent, mut answered) = (Vec::new(), 0, HashSet::new());
         let mut again = Again::default();
-        let journal = Journal::resume(out, line_key, |line, place| {
+        let journal = Journal::resume(out, line_id, |line, place| {
             let id = line["id"].as_str().unwrap_or_default();
             spent += cost_of(line).0;
             let Some(job) = asks.get(id) else {
@@ -176,11 +177,6 @@ impl Earlier {
     }
 }
 
-/// What a line is known by.
-fn line_key(line: &Value) -> Option<String> {
-    line["id"].as_str().map(str::to_owned)
-}
-
 async fn carried_out(
     gateway: &Gateway,
     prepared: Prepared,
@@ -191,11 +187,7 @@ async fn carried_out(
     let asker = Asker::local(Door::CommandLine);
     let run = Run { gateway, asker: &asker, terms, tell: told, stop };
     let tally = run.carry_out(&jobs, known, &mut journal, |tally| progress.show(tally)).await?;
-    if jobs.iter().any(|job| job.earlier.is_some()) {
-        journal.tidy(line_key).await?;
-    } else {
-        journal.close().await?;
-    }
+    bulk::end(journal, &jobs, line_id).await?;
     Ok(tally)
 }
 
@@ -209,10 +201,6 @@ pub(super) fn told(outcome: &Result<Reply>) -> Map<String, Value> {
     // What came to nothing was paid for, too, and a later run must know.
     told.extend(cost_members(outcome));
     told
-}
-
-fn reason_json(reason: &Reason) -> Value {
-    json!({"code": reason.code, "failed": reason.many, "first": reason.first})
 }
 
 /// What became of a run.
@@ -237,16 +225,15 @@ impl Summary<'_> {
                 "answered_before": skipped, "not_asked": tally.left, "left_out": left_out, "cost_usd": cost, "seconds": seconds,
                 "out": out.display().to_string()});
             if !tally.reasons.is_empty() {
-                value["reasons"] = tally.reasons.iter().map(reason_json).collect();
+                value["reasons"] = tally.reasons.iter().map(Reason::members).collect();
             }
             if let Some(why) = &tally.stopped {
                 value["stopped"] = json!(why.name());
             }
             return print_json(&value);
         }
-        for Reason { code, many, first } in &tally.reasons {
-            let which = if *many > 1 { ", the first" } else { "" };
-            tell(&format!("{many} failed with {code}{which}: {first}"));
+        for reason in &tally.reasons {
+            tell(&format!("{} {}", reason.many, reason.told()));
         }
         if let Some(why) = &tally.stopped {
             tell(&format!("stopped: {}", why.told()));

@@ -9,7 +9,7 @@ use vision_providers::price::MicroUsd;
 use super::plan::Plan;
 use super::{RESULTS, VERDICTS};
 use crate::bulk::journal::Journal;
-use crate::bulk::{Files, Job, Run, Tally, Terms, question_digest};
+use crate::bulk::{self, Files, Job, Run, Tally, Terms, line_id, question_digest};
 use crate::eval::dataset::Item;
 use crate::eval::manifest::Judging;
 use crate::eval::{asking, judge, results};
@@ -25,8 +25,7 @@ use crate::surface::progress::Progress;
 pub(super) fn jobs(gateway: &Gateway, plan: &Plan) -> Vec<Job> {
     let digest = |ask: &Ask| {
         let meant = ask.model.as_deref().and_then(|model| gateway.roster.resolve(model).ok());
-        let asked = format!("{} {}", question_digest(gateway, ask), meant.map(|it| it.name()).unwrap_or_default());
-        blake3::hash(asked.as_bytes()).to_hex()[..32].to_owned()
+        question_digest(gateway, ask, meant.map(|candidate| candidate.name()).as_deref())
     };
     asking::jobs(&plan.dataset, &plan.protocol, &digest)
 }
@@ -98,7 +97,7 @@ impl Calls<'_> {
         let items: HashMap<&str, &Item> = plan.dataset.items.iter().map(|item| (item.id.as_str(), item)).collect();
         let answers = records.iter().filter_map(|record| Some((*items.get(record.item.as_str())?, record)));
         let court = judge::prepare(&plan.args.out.join(VERDICTS), answers, &judging.model, &judging.prompt)?;
-        self.made(court.jobs, court.journal, judge::line_key, spent, judge::told).await
+        self.made(court.jobs, court.journal, line_id, spent, judge::told).await
     }
 
     async fn made(
@@ -116,11 +115,7 @@ impl Calls<'_> {
         let progress = Progress::of(jobs.len(), self.quiet);
         let tally = run.carry_out(&jobs, Vec::new(), &mut journal, |tally| progress.show(tally)).await;
         progress.end();
-        if jobs.iter().any(|job| job.earlier.is_some()) {
-            journal.tidy(key).await?;
-        } else {
-            journal.close().await?;
-        }
+        bulk::end(journal, &jobs, key).await?;
         tally
     }
 }

@@ -9,6 +9,7 @@ use vision_providers::price::MicroUsd;
 use super::RESULTS;
 use super::calls::jobs;
 use super::plan::Plan;
+use super::show::harmless;
 use crate::bulk::Job;
 use crate::eval::{asking, results};
 use crate::failure::Result;
@@ -58,7 +59,7 @@ pub(super) async fn foretell(gateway: &Gateway, plan: &Plan) -> Result<ExitCode>
             tell("note: what the judge takes is not in it: that depends on what is answered");
         }
         for fault in &faults {
-            tell(&format!("error: {fault}"));
+            tell(&harmless(&format!("error: {fault}")));
         }
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

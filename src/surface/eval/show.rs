@@ -129,15 +129,14 @@ pub(super) fn warnings(summary: &Summary) -> Vec<String> {
 
 /// What went wrong with the calls, for people, however little they want to hear.
 pub(super) fn troubles(made: &Made<'_>) {
-    for (who, Reason { code, many, first }) in made.reasons() {
-        let what = match (who, many) {
+    for (who, reason) in made.reasons() {
+        let what = match (who, reason.many) {
             ("judge", 1) => "verdict",
             ("judge", _) => "verdicts",
             (_, 1) => "call",
             _ => "calls",
         };
-        let which = if *many > 1 { ", the first" } else { "" };
-        tell(&harmless(&format!("{many} {what} failed with {code}{which}: {first}")));
+        tell(&format!("{} {what} {}", reason.many, reason.told()));
     }
     if let Some(why) = made.stopped() {
         tell(&harmless(&format!("stopped: {}", why.told())));
@@ -180,7 +179,9 @@ pub(super) fn whole(summary: &Summary, made: &Made<'_>, unmet: &[String]) -> Val
     if let Some(why) = made.stopped() {
         value["stopped"] = json!(why.name());
     }
-    let reason = |(who, reason): (&str, &Reason)| json!({"asked": who, "code": reason.code, "failed": reason.many, "first": reason.first});
+    let reason = |(who, reason): (&str, &Reason)| {
+        [("asked".to_owned(), json!(who))].into_iter().chain(reason.members()).collect()
+    };
     let reasons: Vec<Value> = made.reasons().map(reason).collect();
     if !reasons.is_empty() {
         value["reasons"] = Value::Array(reasons);
