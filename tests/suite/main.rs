@@ -6,6 +6,7 @@ mod cli;
 mod client;
 mod clipboard;
 mod config;
+mod evaluations;
 mod faults;
 mod gateway;
 mod hostile;
